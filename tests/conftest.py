@@ -1,0 +1,103 @@
+"""What every test may ask for, and the suites: groups of tests that need something a machine may lack.
+
+A test joins a suite with `@pytest.mark.needs("prophet")`, or by using the fixture `shared_data`. Where the need is not
+met the test is skipped, and the run ends by naming the suite, the cause and the remedy. With CI=true a suite that is
+expected there fails instead: a continuous build that quietly tests less is worse than a red one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A need that some tests share."""
+
+    lacks: Callable[[], str | None]
+    """What this machine lacks for the suite to run; None when nothing."""
+    remedy: str
+    """The command that makes it run."""
+    expected_on_ci: bool = True
+    """Whether its absence fails a continuous build."""
+
+
+def _shared() -> Path:
+    """The folder of recorded traces and profiles: it lies beside the checkout, and is never copied into it."""
+    return Path(os.environ.get("SLA_PLANNER_SHARED") or REPOSITORY.parent / "shared")
+
+
+def _lacks_data() -> str | None:
+    folder = _shared() / "data"
+    return None if folder.is_dir() else f"there is no folder {folder}"
+
+
+def _lacks_module(name: str) -> Callable[[], str | None]:
+    return lambda: None if find_spec(name) else f"{name} is not installed"
+
+
+SUITES = {
+    "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
+    "prophet": Suite(_lacks_module("prophet"), ".venv/bin/pip install -e '.[prophet]' && make test"),
+    # It has no wheels for Python 3.14 and later, nor for Windows; elsewhere `make test` installs it.
+    "estimate": Suite(_lacks_module("aiconfigurator_core"), "make clean && make test PYTHON=python3.13"),
+}
+
+NOT_RUN = "suite not run"
+"""Key of the property by which a test's report, which travels between processes, names the suite it missed."""
+
+# Time limits per example measure the machine, not the code.
+settings.register_profile("sla-planner", deadline=None)
+settings.load_profile("sla-planner")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder data/ of recorded traces and measured profiles; using it puts the test into the suite `data`."""
+    return _shared() / "data"
+
+
+def _suites_of(item: pytest.Item) -> list[str]:
+    named = [str(name) for mark in item.iter_markers("needs") for name in mark.args]
+    return [*named, "data"] if "shared_data" in getattr(item, "fixturenames", ()) else named
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run here; where it must run, fail."""
+    for name in _suites_of(item):
+        if name not in SUITES:
+            pytest.fail(f"no suite is called {name!r}; tests/conftest.py declares {', '.join(SUITES)}", pytrace=False)
+        suite = SUITES[name]
+        lack = suite.lacks()
+        if lack is None:
+            continue
+        item.user_properties.append((NOT_RUN, name))
+        if os.environ.get("CI") == "true" and suite.expected_on_ci:
+            pytest.fail(f"suite {name} must run where CI=true: {lack}; remedy: {suite.remedy}", pytrace=False)
+        pytest.skip(f"suite {name}: {lack}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Close the run, after all of pytest's own sections, with the suites that did not run, why, and the remedy."""
+    yield
+    reports = [report for outcome in ("skipped", "failed", "error") for report in terminalreporter.getreports(outcome)]
+    # A file that cannot be imported has a report too, but no test and so no suite.
+    tests = [report for report in reports if isinstance(report, pytest.TestReport)]
+    missed = Counter(str(value) for report in tests for key, value in report.user_properties if key == NOT_RUN)
+    if not missed:
+        return
+    terminalreporter.section("suites that did not run")
+    for name, count in sorted(missed.items()):
+        terminalreporter.line(f"{name}: {count} test{'s'[: count > 1]}, because {SUITES[name].lacks()}")
+        terminalreporter.line(f"    to run: {SUITES[name].remedy}")
