@@ -1,0 +1,177 @@
+"""One service's part of a tick, before and after the budget.
+
+`propose` is observe-to-size: what the service would have if it were alone. `claim` tells the budget what it holds and
+wants. `conclude` turns what was granted into orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from planner.scaling.cap import Budget, Claim, Grant, Pool, PoolClaim
+from planner.scaling.correction import Correction, correct
+from planner.scaling.decide import PoolState, Situation, decide, remember
+from planner.scaling.decision import Decision, PoolDecision
+from planner.scaling.demand import demand_at, outlook
+from planner.scaling.demand import remember as remember_demand
+from planner.scaling.doubt import doubt
+from planner.scaling.forecast.types import Forecast
+from planner.scaling.reading import Missing
+from planner.scaling.reasons import Code, Reason, because
+from planner.scaling.settings import PoolSettings, ServiceSettings
+from planner.scaling.size import Sizing, size
+from planner.scaling.state import ServiceState
+from planner.scaling.types import Observation, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one service wants, and how it came to want it."""
+
+    state: ServiceState
+    """Already holding this tick's demand, factors and counts; `conclude` adds the wishes."""
+    observation: Observation
+    forecast: Forecast | None
+    correction: Correction
+    sizing: Sizing | None
+    wanted: Mapping[Role, int]
+    """Sized and within bounds; a pool whose demand or counts are unknown wants nothing and is absent."""
+    reasons: tuple[Reason, ...]
+
+
+def propose(state: ServiceState, observation: Observation, service: ServiceSettings) -> Proposal:
+    """Observation to wishes: remember, forecast, correct, size, bound."""
+    history = remember_demand(state.history, observation, service.demand)
+    ahead = outlook(history, observation, service)
+    rate = observation.rate_per_s
+    present = demand_at(0.0 if isinstance(rate, Missing) else rate.value, history, service)
+    correction = correct(state.factors, observation, present, service)
+    committed = {
+        role: pool.replicas.value.committed
+        for role, pool in observation.pools.items()
+        if not isinstance(pool.replicas, Missing)
+    }
+    remembered = replace(state, history=history, factors=correction.factors, committed={**state.committed, **committed})
+    if isinstance(rate, Missing) or ahead is None:
+        cause = rate.cause if isinstance(rate, Missing) else "nothing is known of the load yet"
+        reasons = (because(Code.NO_DEMAND, cause=cause),)
+        return Proposal(remembered, observation, None, correction, None, {}, reasons)
+    sizing = size(ahead.demand, correction.factors, service)
+    wanted, bound_reasons = _bounded(sizing, service.pools)
+    return Proposal(
+        remembered,
+        observation,
+        ahead.forecast,
+        correction,
+        sizing,
+        {role: wanted[role] for role in wanted if role in committed},
+        (*ahead.reasons, *_remarks(sizing), *bound_reasons),
+    )
+
+
+def claim(proposal: Proposal, service: ServiceSettings) -> Claim:
+    """What the budget must know; a pool that cannot be seen claims what it was last seen to hold."""
+    pools = {}
+    for role, settings in service.pools.items():
+        replicas = proposal.observation.pools[role].replicas
+        held = proposal.state.committed.get(role, settings.min_replicas)
+        current = held if isinstance(replicas, Missing) else replicas.value.wanted
+        pools[role] = PoolClaim(
+            current=current,
+            committed=held,
+            wanted=proposal.wanted.get(role, current),
+            min_replicas=settings.min_replicas,
+            gpus_per_replica=settings.gpus_per_replica,
+        )
+    return Claim(service.priority, pools)
+
+
+def conclude(
+    proposal: Proposal, grants: Mapping[Pool, Grant], budget: Budget, service: ServiceSettings
+) -> tuple[ServiceState, Decision]:
+    """Grants to orders, through the guards of each pool."""
+    observation, state = proposal.observation, proposal.state
+    watched_s = observation.at_s - state.started_s
+    too_early = None
+    if watched_s < service.guards.delayed_start_s:
+        delayed_start_s = service.guards.delayed_start_s
+        too_early = because(Code.DELAYED_START, watched_s=watched_s, delayed_start_s=delayed_start_s)
+    doubted = doubt(observation, state.history, service.correction)
+    pool_states: dict[Role, PoolState] = {}
+    pools: dict[Role, PoolDecision] = {}
+    for role in service.pools:
+        grant = grants[service.name, role]
+        before = state.pools.get(role, PoolState())
+        pool_states[role], pools[role] = _conclude_pool(
+            before, role, proposal, grant, budget, service, doubted=doubted, too_early=too_early
+        )
+    reasons = (*proposal.reasons, *(reason for pool in pools.values() for reason in pool.reasons))
+    decision = Decision(
+        service=service.name,
+        at_s=observation.at_s,
+        observation=observation,
+        forecast=proposal.forecast,
+        correction=proposal.correction,
+        sizing=proposal.sizing,
+        pools=pools,
+        reasons=reasons,
+    )
+    return replace(state, pools=pool_states), decision
+
+
+def _conclude_pool(
+    before: PoolState,
+    role: Role,
+    proposal: Proposal,
+    grant: Grant,
+    budget: Budget,
+    service: ServiceSettings,
+    *,
+    doubted: str | None,
+    too_early: Reason | None,
+) -> tuple[PoolState, PoolDecision]:
+    replicas, now_s = proposal.observation.pools[role].replicas, proposal.observation.at_s
+    if isinstance(replicas, Missing):
+        held = because(Code.NO_REPLICA_COUNTS, role=role, cause=replicas.cause)
+        return before, PoolDecision(None, None, None, None, (held,))
+    current = replicas.value.wanted
+    wanted = proposal.wanted.get(role)
+    if wanted is None:
+        return before, PoolDecision(current, None, None, None, ())
+    after = remember(before, replicas.value, wanted, now_s, service.guards)
+    reasons: tuple[Reason, ...] = ()
+    if grant.granted < wanted:
+        reasons = (because(Code.BUDGET_CUT, role=role, wanted=wanted, granted=grant.granted, budget_gpus=budget.gpus),)
+    if too_early is not None:
+        return after, PoolDecision(current, wanted, grant.granted, None, (*reasons, too_early))
+    over_budget = None
+    if budget.exceeded:
+        over_budget = because(Code.OVER_BUDGET, role=role, held_gpus=budget.held, budget_gpus=budget.gpus)
+    situation = Situation(role, now_s, replicas.value, wanted, grant.granted, grant.now, doubted, over_budget)
+    ordered, guard_reasons = decide(after, situation, service.guards)
+    return after, PoolDecision(current, wanted, grant.granted, ordered, (*reasons, *guard_reasons))
+
+
+def _bounded(sizing: Sizing, pools: Mapping[Role, PoolSettings]) -> tuple[dict[Role, int], tuple[Reason, ...]]:
+    wanted, reasons = {}, []
+    for role, settings in pools.items():
+        replicas = sizing.pools[role].replicas
+        if settings.max_replicas is not None and replicas > settings.max_replicas:
+            reasons.append(because(Code.BOUNDED_ABOVE, role=role, wanted=replicas, bound=settings.max_replicas))
+            replicas = settings.max_replicas
+        if replicas < settings.min_replicas:
+            reasons.append(because(Code.BOUNDED_BELOW, role=role, wanted=replicas, bound=settings.min_replicas))
+            replicas = settings.min_replicas
+        wanted[role] = replicas
+    return wanted, tuple(reasons)
+
+
+def _remarks(sizing: Sizing) -> tuple[Reason, ...]:
+    remarks = []
+    for role, pool in sizing.pools.items():
+        if pool.unattainable is not None:
+            remarks.append(because(Code.UNATTAINABLE, role=role, cause=pool.unattainable))
+        if pool.outside is not None:
+            remarks.append(because(Code.OUTSIDE_PROFILE, role=role, cause=pool.outside))
+    return tuple(remarks)

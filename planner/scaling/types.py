@@ -1,0 +1,145 @@
+"""What crosses the core's border: samples in, decisions out, and the observation between them.
+
+All types are frozen; times are seconds on the caller's clock; units stand in the field names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from planner.scaling.reading import Reading
+
+
+class Role(StrEnum):
+    """What a pool of replicas does for its service."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+    AGGREGATED = "aggregated"
+
+
+# --- what a source hands in -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One number read from the outside world, true at `at_s`."""
+
+    value: float
+    at_s: float
+    status: Literal["sample"] = "sample"
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The outside world gave no number, and why."""
+
+    cause: str
+    status: Literal["absent"] = "absent"
+
+
+Sampled = Sample | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSamples:
+    """Raw numbers of one pool. Counts are replicas; `waiting` and `running` are requests summed over the pool."""
+
+    wanted: Sampled
+    """Replicas ordered: what the target's spec says."""
+    ready: Sampled
+    starting: Sampled
+    """Ordered and scheduled, not Ready yet."""
+    pending: Sampled
+    """Ordered and unschedulable: no GPU was found."""
+    draining: Sampled
+    """Being removed, still holding GPUs."""
+    rolling_out: Sampled
+    """1 while the pool's template is being changed, else 0."""
+    reporting: Sampled
+    """Ready replicas whose metrics were read."""
+    waiting: Sampled
+    running: Sampled
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSamples:
+    """Raw numbers of one service over the last `window_s` seconds."""
+
+    window_s: float
+    rate_per_s: Sampled
+    """Requests arriving per second (arrivals, not completions)."""
+    isl_tokens: Sampled
+    """Mean input length of the window's requests."""
+    osl_tokens: Sampled
+    """Mean output length of the window's requests."""
+    isl_cv2: Sampled
+    """Squared coefficient of variation of the input length."""
+    ttft_s: Sampled
+    """Mean time to first token."""
+    itl_s: Sampled
+    """Mean inter-token latency."""
+    pools: Mapping[Role, PoolSamples]
+
+
+# --- what the core makes of it ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Replica counts of one pool at one moment. All but `wanted` hold GPUs, `pending` excepted."""
+
+    wanted: int
+    ready: int
+    starting: int = 0
+    pending: int = 0
+    draining: int = 0
+    rolling_out: bool = False
+
+    @property
+    def committed(self) -> int:
+        """Replicas that hold GPUs, or will as soon as the scheduler finds some; the budget counts them all."""
+        return max(self.wanted, self.ready + self.starting + self.pending) + self.draining
+
+
+@dataclass(frozen=True, slots=True)
+class PoolObservation:
+    """One pool, each field valid, stale or missing."""
+
+    replicas: Reading[Replicas]
+    waiting: Reading[float]
+    running: Reading[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One service at one tick, each field valid, stale or missing."""
+
+    at_s: float
+    window_s: float
+    rate_per_s: Reading[float]
+    isl_tokens: Reading[float]
+    osl_tokens: Reading[float]
+    isl_cv2: Reading[float]
+    ttft_s: Reading[float]
+    itl_s: Reading[float]
+    pools: Mapping[Role, PoolObservation]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The load to size for."""
+
+    rate_per_s: float
+    isl_tokens: float
+    osl_tokens: float
+    isl_cv2: float
+    """Squared coefficient of variation of the input length; 0 when all prompts are alike."""
+
+    @property
+    def context_tokens(self) -> float:
+        """Mean context of a decoding request: isl + osl/2."""
+        return self.isl_tokens + self.osl_tokens / 2

@@ -1,0 +1,95 @@
+"""From history to the demand to size for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from builders import INTERVAL_S, observation, service_settings
+
+from planner.scaling.demand import DemandPoint, demand_at, outlook, remember
+from planner.scaling.reading import Missing, Stale, Valid
+from planner.scaling.reasons import Code
+from planner.scaling.types import Demand, PoolObservation, Role
+
+SERVICE = service_settings()
+
+
+def point(at_s: float, rate_per_s: float = 10, isl: float | None = 3000, osl: float | None = 150) -> DemandPoint:
+    return DemandPoint(at_s, rate_per_s, isl, osl, None)
+
+
+def test_a_valid_load_is_remembered_and_an_old_one_forgotten() -> None:
+    history = (point(0), point(30))
+    settings = replace(SERVICE.demand, history_s=60)
+
+    after = remember(history, observation(90, rate_per_s=12), settings)
+
+    assert after == (point(30), DemandPoint(90, 12.0, 3000.0, 150.0, 0.5))
+
+
+@pytest.mark.parametrize("rate", [Missing("HTTP 503"), Stale(4.0, 0.0, "3 of 5 Ready replicas report")], ids=repr)
+def test_a_load_that_is_not_valid_leaves_a_gap(rate: Missing | Stale[float]) -> None:
+    seen = replace(observation(30), rate_per_s=rate)
+
+    assert remember((point(0),), seen, SERVICE.demand) == (point(0),)
+
+
+def test_nothing_is_known_without_history_and_observation() -> None:
+    assert outlook((), replace(observation(), rate_per_s=Missing("time-out")), SERVICE) is None
+
+
+def test_the_demand_is_the_forecast_quantile_at_start_up_time_and_one_interval() -> None:
+    history = tuple(point(30 * i) for i in range(40))
+
+    ahead = outlook(history, observation(39 * 30.0), SERVICE)
+
+    assert ahead is not None
+    assert ahead.forecast is not None
+    assert ahead.forecast.horizon_s == SERVICE.startup_s + INTERVAL_S
+    assert ahead.demand.rate_per_s == ahead.forecast.quantile(0.9)
+
+
+def test_what_arrives_and_waits_now_is_a_floor() -> None:
+    history = tuple(point(30 * i) for i in range(40))
+    surge = observation(40 * 30.0, rate_per_s=50)
+    queue = PoolObservation(surge.pools[Role.PREFILL].replicas, Valid(300.0, 1200), Valid(1.0, 1200))
+    surge = replace(surge, pools={**surge.pools, Role.PREFILL: queue})
+
+    ahead = outlook(history, surge, SERVICE)
+    without = outlook(history, surge, replace(SERVICE, demand=replace(SERVICE.demand, reactive_floor=False)))
+
+    assert ahead is not None
+    assert ahead.demand.rate_per_s == 50 + 300 / 150
+    assert [reason.code for reason in ahead.reasons] == [Code.FORECAST, Code.REACTIVE_FLOOR]
+    assert without is not None
+    assert without.demand.rate_per_s < 50
+
+
+def test_a_partial_load_raises_the_demand_but_never_lowers_it() -> None:
+    history = tuple(point(30 * i) for i in range(40))
+    full = outlook(history, observation(1200, rate_per_s=10), SERVICE)
+    for partial_per_s in (4.0, 40.0):
+        stale = replace(observation(1200), rate_per_s=Stale(partial_per_s, 1200, "3 of 5 Ready replicas report"))
+        partial = outlook(history, stale, SERVICE)
+        assert full is not None
+        assert partial is not None
+        assert partial.demand.rate_per_s == max(full.demand.rate_per_s, partial_per_s)
+
+
+def test_lengths_before_traffic_are_the_agreements() -> None:
+    assert demand_at(5, (), SERVICE) == Demand(5, 3000, 150, SERVICE.sizing.isl_cv2)
+
+
+def test_lengths_are_weighted_by_requests_and_halve_with_age() -> None:
+    """Weights: 10 req/s at half weight and 20 req/s at full weight, so (5 * 1000 + 20 * 2000) / 25."""
+    history = (point(0, rate_per_s=10, isl=1000), point(300, rate_per_s=20, isl=2000))
+
+    assert demand_at(1, history, SERVICE).isl_tokens == pytest.approx(1800)
+
+
+def test_a_long_silence_forgets_no_lengths() -> None:
+    history = (point(0, isl=1000, osl=10), *(point(t, 0, None, None) for t in range(30, 9000, 30)))
+
+    demand = demand_at(1, history, SERVICE)
+    assert (demand.isl_tokens, demand.osl_tokens) == (1000, 10)
