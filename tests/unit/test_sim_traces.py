@@ -1,0 +1,163 @@
+"""Reading traces: what is accepted, what is refused and how it is said, and what scaling and slicing keep."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.sim.loads import JITTER_S, Request, superposed
+from planner.sim.traces import TraceError, load_trace
+
+HEADER = "t_seconds,isl,osl\n"
+
+
+def written(folder: Path, text: str, name: str = "trace.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_plays_recorded_requests_from_their_first_moment(tmp_path: Path) -> None:
+    trace = load_trace(written(tmp_path, HEADER + "100.5,10,2\n100.5,20,3\n103,30,1\n"))
+
+    assert list(trace) == [Request(0.0, 10, 2), Request(0.0, 20, 3), Request(2.5, 30, 1)]
+    assert list(trace) == list(trace)
+
+
+def test_reads_gzip_other_columns_and_a_time_named_t(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv.gz"
+    path.write_bytes(gzip.compress(b"model,t,isl,osl\nx,0,10,2\n"))
+
+    assert list(load_trace(path)) == [Request(0.0, 10, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", r"trace.csv: is empty; give a header", id="empty file"),
+        pytest.param(HEADER, r"trace.csv: holds a header and no rows; give", id="no rows"),
+        pytest.param("t_seconds,isl\n0,5\n", r"line 1: header 't_seconds,isl' lacks columns; give t_sec", id="column"),
+        pytest.param(HEADER + "5,1,1\n4,1,1\n", r"line 3: t_seconds '4' comes before 5 .*; sort", id="unsorted"),
+        pytest.param(HEADER + "-1,1,1\n", r"line 2: t_seconds '-1' is negative; give 0 or more", id="negative time"),
+        pytest.param(HEADER + "0,-3,1\n", r"line 2: isl '-3' is negative; give", id="negative length"),
+        pytest.param(HEADER + "0,1,many\n", r"line 2: osl 'many' is not a number; write a decimal", id="text"),
+        pytest.param(HEADER + "0,1,\n", r"line 2: osl '' is not a number", id="empty cell"),
+        pytest.param(HEADER + "0,1\n", r"line 2: osl None is not a number", id="short row"),
+        pytest.param(HEADER + "nan,1,1\n", r"line 2: t_seconds 'nan' is not finite; remove the row", id="NaN time"),
+        pytest.param(HEADER + "0,inf,1\n", r"line 2: isl 'inf' is not finite", id="infinite length"),
+        pytest.param(HEADER + "0,0,1\n", r"line 2: isl '0' is shorter than one token; remove", id="zero input"),
+        pytest.param(HEADER + "0,1,0\n", r"line 2: osl '0' is shorter than one token", id="zero output"),
+        pytest.param("t,request_rate,isl,osl\n0,1,5,5\n", r"one row has no duration; add a row", id="one-row load"),
+        pytest.param("t,request_rate,isl,osl\n0,1,5,5\n0,1,5,5\n", r"line 3: t '0' repeats", id="repeated load time"),
+    ],
+)
+def test_refuses_what_cannot_be_played_and_says_where(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        list(load_trace(written(tmp_path, text)))
+
+
+def test_refuses_a_truncated_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "cut.csv.gz"
+    rows = "".join(f"{i},{i % 977 + 1},{i % 89 + 1}\n" for i in range(5000))
+    path.write_bytes(gzip.compress((HEADER + rows).encode())[:-2000])
+
+    with pytest.raises(TraceError, match=r"cut.csv.gz: is truncated or damaged gzip; copy or compress it anew"):
+        list(load_trace(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("plain.csv.gz", b"t_seconds,isl,osl\n0,1,1\n", "plain.csv.gz: is not gzip; compress it anew or drop .gz"),
+        ("latin.csv", b"t_seconds,isl,osl\n\xff\xfe,1,1\n", "latin.csv: is not text; give a CSV file in UTF-8"),
+    ],
+)
+def test_refuses_a_file_that_is_not_what_its_name_says(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(TraceError, match=message):
+        list(load_trace(tmp_path / name))
+
+
+def test_refuses_a_missing_file_and_names_the_demo(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"absent.csv: cannot be read \(No such file.*or 'demo'"):
+        load_trace(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
+def test_refuses_a_scale_that_is_no_multiple(scale: float) -> None:
+    with pytest.raises(TraceError, match=r"scale: .* must be a positive, finite number; write 0.5"):
+        load_trace("demo", scale=scale)
+
+
+def test_refuses_an_empty_slice() -> None:
+    with pytest.raises(TraceError, match=r"slice: 60.0 to 30.0 s is empty; the end must come after"):
+        load_trace("demo", start_s=60.0, end_s=30.0)
+
+
+def test_a_slice_starts_at_its_own_zero(tmp_path: Path) -> None:
+    path = written(tmp_path, HEADER + "0,1,1\n10,2,1\n15,3,1\n20,4,1\n")
+
+    assert list(load_trace(path, start_s=10, end_s=20)) == [Request(0.0, 2, 1), Request(5.0, 3, 1)]
+
+
+def test_a_load_table_keeps_its_rates_and_mean_lengths(tmp_path: Path) -> None:
+    table = "t,request_rate,isl,osl\n0,50,1000,100\n100,0,1000,100\n200,10,2000,300\n"
+    requests = list(load_trace(written(tmp_path, table), seed=3))
+    first = [request for request in requests if request.arrival_s < 100]
+    last = [request for request in requests if request.arrival_s >= 200]
+
+    # 5 standard deviations of a Poisson count, and of a mean of lengths with a coefficient of variation of 0.2.
+    assert len(first) == pytest.approx(5000, abs=5 * math.sqrt(5000))
+    assert len(last) == pytest.approx(1000, abs=5 * math.sqrt(1000))
+    assert len(first) + len(last) == len(requests)
+    assert fmean(request.isl for request in first) == pytest.approx(1000, rel=5 * 0.2 / math.sqrt(5000))
+    assert fmean(request.osl for request in last) == pytest.approx(300, rel=5 * 0.2 / math.sqrt(1000))
+    assert requests[-1].arrival_s < 300
+
+
+def test_the_same_seed_draws_the_same_load_and_another_does_not() -> None:
+    def drawn(seed: int) -> list[Request]:
+        return list(load_trace("demo", seed=seed, end_s=120))
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def _sorted_requests(raw: Sequence[tuple[float, int, int]]) -> list[Request]:
+    return sorted(Request(*fields) for fields in raw)
+
+
+requests_lists = st.lists(
+    st.tuples(st.floats(0, 100), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=40
+).map(_sorted_requests)
+
+
+@given(requests=requests_lists, scale=st.floats(0.05, 4), seed=st.integers(0, 99))
+def test_scaled_requests_stay_sorted_near_their_originals_and_in_number(
+    requests: list[Request], scale: float, seed: int
+) -> None:
+    scaled = list(superposed(requests, scale, seed))
+
+    assert all(before.arrival_s <= after.arrival_s for before, after in pairwise(scaled))
+    assert math.floor(scale) * len(requests) <= len(scaled) <= math.ceil(scale) * len(requests)
+    for copy in scaled:
+        assert any(
+            (copy.isl, copy.osl) == (original.isl, original.osl)
+            and 0 <= copy.arrival_s - original.arrival_s <= JITTER_S
+            for original in requests
+        )
+
+
+def test_thinning_keeps_about_the_share_asked_for() -> None:
+    requests = [Request(float(second), 1, 1) for second in range(10_000)]
+
+    assert len(list(superposed(requests, 0.3, seed=1))) == pytest.approx(3000, abs=5 * math.sqrt(10_000 * 0.3 * 0.7))
