@@ -24,7 +24,7 @@ RUNS = (
     ("azure2023_code x10", "traces/requests/azure2023_code.csv.gz", 10, 500),
     ("mooncake_conversation", "traces/requests/mooncake_conversation.csv.gz", 1, 4000),
 )
-"""Name, file below the data folder, factor on its rate, TTFT target in ms (Mooncake's prompts average 12,000 tokens)."""
+"""Name, file below the data folder, factor on its rate, TTFT target in ms (Mooncake prompts average 12,000 tokens)."""
 PLANNERS = (
     ("constant", ["--forecaster", "constant"]),
     ("arima", ["--forecaster", "arima"]),

@@ -1,6 +1,6 @@
 """How well, and how fast, each forecaster foresees recorded traffic: `python benchmarks/bench_forecast.py`.
 
-Rolling origin: at each cell the forecaster sees the cells until then (at most the 480 it reads) and foresees the one
+Rolling origin: at each cell the forecaster sees the cells until then (at most those it reads) and foresees the one
 `--horizon-s` later. Prints one markdown row per series and model:
 
 - MAE: mean absolute error of the point, in the series' unit; MAPE in percent, "-" where the series has zeros;

@@ -12,7 +12,15 @@ import json
 import subprocess
 import sys
 
-MODULES = ("", "numpy", "planner.slo.targets", "planner.scaling.tick", "planner.cli", "planner.config", "statsmodels.api")
+MODULES = (
+    "",
+    "numpy",
+    "planner.slo.targets",
+    "planner.scaling.tick",
+    "planner.cli",
+    "planner.config",
+    "statsmodels.api",
+)
 HEAVY = ("statsmodels", "prophet", "pandas", "scipy.stats", "pydantic", "kubernetes", "fastapi")
 PROBE = """
 import json, resource, sys, time

@@ -95,7 +95,8 @@ def planner_settings(*services: ServiceSettings, budget_gpus: int = 64) -> Plann
 def pool_samples(at_s: float = 0.0, **counts: float) -> PoolSamples:
     """Two ready replicas, quiet; counts by name."""
     values: dict[str, float] = {
-        "wanted": 2, "ready": 2, "starting": 0, "pending": 0, "draining": 0, "rolling_out": 0, "waiting": 0, "running": 1,
+        "wanted": 2, "ready": 2, "starting": 0, "pending": 0, "draining": 0, "rolling_out": 0,
+        "waiting": 0, "running": 1,
     }  # fmt: skip
     values |= counts
     values.setdefault("reporting", values["ready"])

@@ -9,7 +9,7 @@ import click
 
 @click.command("explain")
 @click.argument("journal", type=click.Path(path_type=Path))
-@click.option("--decision", "-n", type=int, help="Number of the decision, from 0. Default: the last that changed the fleet.")
+@click.option("--decision", "-n", type=int, help="Its number, from 0. Default: the last that changed the fleet.")
 @click.option("--service", help="Only this service. Default: all.")
 @click.option("--list", "list_all", is_flag=True, help="List the decisions that changed the fleet, one a line.")
 def command(journal: Path, decision: int | None, service: str | None, list_all: bool) -> None:

@@ -10,7 +10,6 @@ The history holds one point a tick, only where the load was valid; a gap stays a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.scaling.forecast.types import Forecast, Series
@@ -35,10 +34,23 @@ class DemandPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """The demand to size for and where it comes from."""
+class Lengths:
+    """What requests look like, whatever their rate."""
 
-    demand: Demand
+    isl_tokens: float
+    osl_tokens: float
+    isl_cv2: float
+
+    def at(self, rate_per_s: float) -> Demand:
+        """So many of them a second."""
+        return Demand(rate_per_s, self.isl_tokens, self.osl_tokens, self.isl_cv2)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The rate to size for and where it comes from."""
+
+    rate_per_s: float
     forecast: Forecast | None
     reasons: tuple[Reason, ...]
 
@@ -63,7 +75,7 @@ def remember(
 
 
 def outlook(history: tuple[DemandPoint, ...], observation: Observation, service: ServiceSettings) -> Outlook | None:
-    """The demand a replica ordered now will meet; None when neither history nor observation says anything."""
+    """The rate a replica ordered now will meet; None when neither history nor observation says anything."""
     reasons: list[Reason] = []
     horizon_s = service.startup_s + service.interval_s
     forecast, rate_per_s = None, 0.0
@@ -90,39 +102,20 @@ def outlook(history: tuple[DemandPoint, ...], observation: Observation, service:
         if floor_per_s > rate_per_s:
             rate_per_s = floor_per_s
             reasons.append(because(Code.REACTIVE_FLOOR, floor_per_s=floor_per_s, rate_per_s=now_per_s, waiting=waiting))
-    return Outlook(demand_at(rate_per_s, history, service), forecast, tuple(reasons))
+    return Outlook(rate_per_s, forecast, tuple(reasons))
 
 
-def demand_at(rate_per_s: float, history: tuple[DemandPoint, ...], service: ServiceSettings) -> Demand:
-    """A demand of this rate, with the lengths the traffic has shown or, before it has, the agreement's."""
-    half_life_s = service.demand.lengths_half_life_s
+def lengths_of(history: tuple[DemandPoint, ...], service: ServiceSettings) -> Lengths:
+    """Means over past windows, each weighted by its rate and halved every `lengths_half_life_s`.
 
-    def mean(of: Callable[[DemandPoint], float | None], otherwise: float) -> float:
-        return _weighted_mean(history, of, half_life_s, otherwise)
-
-    return Demand(
-        rate_per_s=rate_per_s,
-        isl_tokens=mean(lambda p: p.isl_tokens, service.targets.isl_tokens),
-        osl_tokens=mean(lambda p: p.osl_tokens, service.targets.osl_tokens),
-        isl_cv2=mean(lambda p: p.isl_cv2, service.sizing.isl_cv2),
-    )
-
-
-def _weighted_mean(
-    history: tuple[DemandPoint, ...],
-    of: Callable[[DemandPoint], float | None],
-    half_life_s: float,
-    otherwise: float,
-) -> float:
-    """Mean over past windows, each weighted by its rate and halved every `half_life_s`.
-
-    Ages count from the newest window that has a value, so that a long silence forgets nothing.
+    Ages count from the newest window that brought requests, so that a long silence forgets nothing. What the traffic
+    has not shown is the agreement's.
     """
+    half_life_s = service.demand.lengths_half_life_s
     newest_s: float | None = None
-    total = weights = 0.0
+    isl, osl, cv2 = _Mean(), _Mean(), _Mean()
     for point in reversed(history):
-        value = of(point)
-        if value is None or point.rate_per_s <= 0:
+        if point.rate_per_s <= 0:
             continue
         if newest_s is None:
             newest_s = point.at_s
@@ -130,9 +123,28 @@ def _weighted_mean(
         if decay < _NEGLIGIBLE_WEIGHT:
             break
         weight = point.rate_per_s * decay
-        total += weight * value
-        weights += weight
-    return total / weights if weights > 0 else otherwise
+        isl.add(point.isl_tokens, weight)
+        osl.add(point.osl_tokens, weight)
+        cv2.add(point.isl_cv2, weight)
+    targets = service.targets
+    return Lengths(isl.of(targets.isl_tokens), osl.of(targets.osl_tokens), cv2.of(service.sizing.isl_cv2))
+
+
+class _Mean:
+    """A weighted mean of the values there are."""
+
+    __slots__ = ("total", "weights")
+
+    def __init__(self) -> None:
+        self.total = self.weights = 0.0
+
+    def add(self, value: float | None, weight: float) -> None:
+        if value is not None:
+            self.total += weight * value
+            self.weights += weight
+
+    def of(self, otherwise: float) -> float:
+        return self.total / self.weights if self.weights > 0 else otherwise
 
 
 def _waiting(observation: Observation) -> float:

@@ -13,7 +13,7 @@ from planner.scaling.cap import Budget, Claim, Grant, Pool, PoolClaim
 from planner.scaling.correction import Correction, correct
 from planner.scaling.decide import PoolState, Situation, decide, remember
 from planner.scaling.decision import Decision, PoolDecision
-from planner.scaling.demand import demand_at, outlook
+from planner.scaling.demand import lengths_of, outlook
 from planner.scaling.demand import remember as remember_demand
 from planner.scaling.doubt import doubt
 from planner.scaling.forecast.types import Forecast
@@ -44,8 +44,9 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
     """Observation to wishes: remember, forecast, correct, size, bound."""
     history = remember_demand(state.history, observation, service.demand)
     ahead = outlook(history, observation, service)
+    lengths = lengths_of(history, service)
     rate = observation.rate_per_s
-    present = demand_at(0.0 if isinstance(rate, Missing) else rate.value, history, service)
+    present = lengths.at(0.0 if isinstance(rate, Missing) else rate.value)
     correction = correct(state.factors, observation, present, service)
     committed = {
         role: pool.replicas.value.committed
@@ -57,7 +58,7 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
         cause = rate.cause if isinstance(rate, Missing) else "nothing is known of the load yet"
         reasons = (because(Code.NO_DEMAND, cause=cause),)
         return Proposal(remembered, observation, None, correction, None, {}, reasons)
-    sizing = size(ahead.demand, correction.factors, service)
+    sizing = size(lengths.at(ahead.rate_per_s), correction.factors, service)
     wanted, bound_reasons = _bounded(sizing, service.pools)
     return Proposal(
         remembered,

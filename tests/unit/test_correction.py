@@ -11,7 +11,7 @@ from planner.scaling.correction import Correction, correct
 from planner.scaling.reading import Missing, Stale, Valid
 from planner.scaling.size import Factors
 from planner.scaling.size.predict import predict_itl, predict_ttft
-from planner.scaling.types import Observation, Role
+from planner.scaling.types import Observation, Replicas, Role
 
 SERVICE = service_settings()
 PRESENT = replace(DEMAND, rate_per_s=10)
@@ -63,6 +63,10 @@ def test_waiting_is_expected_and_does_not_count_as_slow_hardware() -> None:
     assert correct(Factors(), observed, busy, SERVICE).factors.ttft == pytest.approx(1)
 
 
+def slow_with(prefill: Replicas, decode: Replicas) -> Observation:
+    return replace(seen(ttft=2), pools=observation(counts={Role.PREFILL: prefill, Role.DECODE: decode}).pools)
+
+
 @pytest.mark.parametrize(
     ("observed", "note"),
     [
@@ -73,18 +77,16 @@ def test_waiting_is_expected_and_does_not_count_as_slow_hardware() -> None:
             replace(seen(ttft=2), rate_per_s=Valid(0.5, 30)), "15 requests in the window, 20 needed", id="few requests"
         ),
         pytest.param(
-            replace(seen(ttft=2), pools=observation(counts={Role.PREFILL: replicas(2), Role.DECODE: replicas(3, ready=2, starting=1)}).pools),
-            "decode replicas are changing", id="starting",
+            slow_with(replicas(2), replicas(3, ready=2, starting=1)), "decode replicas are changing", id="starting"
         ),
         pytest.param(
-            replace(seen(ttft=2), pools=observation(counts={Role.PREFILL: replicas(2, rolling_out=True), Role.DECODE: replicas(2)}).pools),
-            "prefill replicas are changing", id="rollout",
+            slow_with(replicas(2, rolling_out=True), replicas(2)), "prefill replicas are changing", id="rollout"
         ),
         pytest.param(
-            replace(seen(), ttft_s=Missing("no such series")), "the latency is missing (no such series)", id="no latency"
+            replace(seen(), ttft_s=Missing("no series")), "the latency is missing (no series)", id="no latency"
         ),
     ],
-)  # fmt: skip
+)
 def test_a_factor_is_kept_when_nothing_can_be_learnt(observed: Observation, note: str) -> None:
     result = corrected(observed, Factors(ttft=1.2, itl=1.1))
 

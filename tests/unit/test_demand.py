@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from builders import INTERVAL_S, observation, service_settings
 
-from planner.scaling.demand import DemandPoint, demand_at, outlook, remember
+from planner.scaling.demand import DemandPoint, lengths_of, outlook, remember
 from planner.scaling.reading import Missing, Stale, Valid
 from planner.scaling.reasons import Code
 from planner.scaling.types import Demand, PoolObservation, Role
@@ -47,7 +47,7 @@ def test_the_demand_is_the_forecast_quantile_at_start_up_time_and_one_interval()
     assert ahead is not None
     assert ahead.forecast is not None
     assert ahead.forecast.horizon_s == SERVICE.startup_s + INTERVAL_S
-    assert ahead.demand.rate_per_s == ahead.forecast.quantile(0.9)
+    assert ahead.rate_per_s == ahead.forecast.quantile(0.9)
 
 
 def test_what_arrives_and_waits_now_is_a_floor() -> None:
@@ -60,10 +60,10 @@ def test_what_arrives_and_waits_now_is_a_floor() -> None:
     without = outlook(history, surge, replace(SERVICE, demand=replace(SERVICE.demand, reactive_floor=False)))
 
     assert ahead is not None
-    assert ahead.demand.rate_per_s == 50 + 300 / 150
+    assert ahead.rate_per_s == 50 + 300 / 150
     assert [reason.code for reason in ahead.reasons] == [Code.FORECAST, Code.REACTIVE_FLOOR]
     assert without is not None
-    assert without.demand.rate_per_s < 50
+    assert without.rate_per_s < 50
 
 
 def test_a_partial_load_raises_the_demand_but_never_lowers_it() -> None:
@@ -74,22 +74,22 @@ def test_a_partial_load_raises_the_demand_but_never_lowers_it() -> None:
         partial = outlook(history, stale, SERVICE)
         assert full is not None
         assert partial is not None
-        assert partial.demand.rate_per_s == max(full.demand.rate_per_s, partial_per_s)
+        assert partial.rate_per_s == max(full.rate_per_s, partial_per_s)
 
 
 def test_lengths_before_traffic_are_the_agreements() -> None:
-    assert demand_at(5, (), SERVICE) == Demand(5, 3000, 150, SERVICE.sizing.isl_cv2)
+    assert lengths_of((), SERVICE).at(5) == Demand(5, 3000, 150, SERVICE.sizing.isl_cv2)
 
 
 def test_lengths_are_weighted_by_requests_and_halve_with_age() -> None:
     """Weights: 10 req/s at half weight and 20 req/s at full weight, so (5 * 1000 + 20 * 2000) / 25."""
     history = (point(0, rate_per_s=10, isl=1000), point(300, rate_per_s=20, isl=2000))
 
-    assert demand_at(1, history, SERVICE).isl_tokens == pytest.approx(1800)
+    assert lengths_of(history, SERVICE).isl_tokens == pytest.approx(1800)
 
 
 def test_a_long_silence_forgets_no_lengths() -> None:
     history = (point(0, isl=1000, osl=10), *(point(t, 0, None, None) for t in range(30, 9000, 30)))
 
-    demand = demand_at(1, history, SERVICE)
-    assert (demand.isl_tokens, demand.osl_tokens) == (1000, 10)
+    lengths = lengths_of(history, SERVICE)
+    assert (lengths.isl_tokens, lengths.osl_tokens) == (1000, 10)

@@ -142,7 +142,7 @@ def test_the_level_ratio_is_found_in_the_data(walk: float, noise: float, low: fl
     values = 100 + np.cumsum(draw.normal(0, walk, 400)) + draw.normal(0, noise, 400)
     history = Series(tuple(60.0 * cell for cell in range(400)), tuple(values.tolist()))
 
-    assert low <= kalman._ratios(history, 60.0, trend=False)[0] <= high
+    assert low <= kalman._likeliest_ratios(history, 60.0, trend=False)[0] <= high
 
 
 # --- ARIMA ------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_arima_chooses_its_order_again_as_the_data_grow() -> None:
     values = (100 + np.cumsum(changes)).tolist()
 
     def order(cells: int) -> tuple[int, int, int]:
-        fit = arima._fit(Series(tuple(60.0 * cell for cell in range(cells)), tuple(values[:cells])), 60.0)
+        fit = arima._best_fit(Series(tuple(60.0 * cell for cell in range(cells)), tuple(values[:cells])), 60.0)
         assert not isinstance(fit, str)
         return fit.order
 

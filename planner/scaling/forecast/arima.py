@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ import numpy as np
 from planner.scaling.forecast.grid import Floats, Grid, regular, settled
 from planner.scaling.forecast.kalman import Kalman
 from planner.scaling.forecast.model import AS_CONFIGURED, Projection
+from planner.scaling.forecast.newest import Newest
 from planner.scaling.forecast.types import Series
 
 FEWEST_POINTS = 20
@@ -54,18 +54,18 @@ class Arima:
 
     def __init__(self) -> None:
         self._simpler = Kalman(trend=False)
+        self._fit = Newest(_best_fit)
 
     def project(self, history: Series, grid: Grid, steps: int) -> Projection:
         """Filter once with the parameters of the last refit boundary, or step back to the local level."""
-        fit = _fit(settled(history, grid.interval_s), grid.interval_s)
+        fit = self._fit(settled(history, grid.interval_s), grid.interval_s)
         if isinstance(fit, str):
             simpler = self._simpler.project(history, grid, steps)
             return Projection(simpler.model, f"arima stepped back: {fit}", simpler.path)
         return Projection(self.name, AS_CONFIGURED, _path(grid.values, fit, steps))
 
 
-@lru_cache(maxsize=128)
-def _fit(points: Series, interval_s: float) -> _Fit | str:
+def _best_fit(points: Series, interval_s: float) -> _Fit | str:
     """The order and parameters to use, or why there are none."""
     if len(points.values) < FEWEST_POINTS:
         return f"{len(points.values)} points up to the last refit boundary, an order needs {FEWEST_POINTS}"

@@ -17,12 +17,13 @@ A damped slope is stationary, so it starts from its own long-run law (mean 0) an
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 
 from planner.scaling.forecast.grid import Floats, Grid, regular, settled
 from planner.scaling.forecast.model import AS_CONFIGURED, Projection
+from planner.scaling.forecast.newest import Newest
 from planner.scaling.forecast.types import Series
 
 DAMPING = 0.98
@@ -42,15 +43,17 @@ _COLD_SLOPE_RATIO = 0.001
 class Kalman:
     """Local level (`trend=False`) or local level with damped trend."""
 
-    reach = 480
+    reach = 320
+    """The 240 errors that count, the longest usual horizon, and cells to forget the start in."""
 
     def __init__(self, *, trend: bool) -> None:
         self.name = "kalman" if trend else "kalman-level"
         self._trend = trend
+        self._ratios = Newest(partial(_likeliest_ratios, trend=trend))
 
     def project(self, history: Series, grid: Grid, steps: int) -> Projection:
         """Filter once; the filtered state at each cell gives the forecast made there."""
-        level_ratio, slope_ratio = _ratios(settled(history, grid.interval_s), grid.interval_s, self._trend)
+        level_ratio, slope_ratio = self._ratios(settled(history, grid.interval_s), grid.interval_s)
         observed = grid.values.tolist()
         path = _trend(observed, level_ratio, slope_ratio, steps) if self._trend else _level(observed, level_ratio)
         return Projection(self.name, AS_CONFIGURED, np.array(path))
@@ -95,8 +98,7 @@ def _trend(observed: list[float], level_ratio: float, slope_ratio: float, steps:
     return path
 
 
-@lru_cache(maxsize=128)
-def _ratios(points: Series, interval_s: float, trend: bool) -> tuple[float, float]:
+def _likeliest_ratios(points: Series, interval_s: float, *, trend: bool) -> tuple[float, float]:
     """Variance ratios (level, slope) of maximum likelihood on `points`."""
     if len(points.values) < _FEWEST_POINTS:
         return _COLD_LEVEL_RATIO, _COLD_SLOPE_RATIO

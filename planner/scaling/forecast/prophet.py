@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from planner.scaling.forecast.errors import RECENT_ERRORS
 from planner.scaling.forecast.grid import Floats, Grid, regular, settled
 from planner.scaling.forecast.kalman import Kalman
 from planner.scaling.forecast.model import AS_CONFIGURED, Projection
+from planner.scaling.forecast.newest import Newest
 from planner.scaling.forecast.types import Series
 
 FEWEST_POINTS = 20
@@ -62,6 +62,7 @@ class Prophet:
 
     def __init__(self) -> None:
         self._simpler = Kalman(trend=False)
+        self._fits = Newest(_both_fits)
 
     def project(self, history: Series, grid: Grid, steps: int) -> Projection:
         """The hold-out forecast by the first fit, all later cells by the second."""
@@ -73,7 +74,7 @@ class Prophet:
             why = f"prophet stepped back: {len(points.values)} points before the last refit boundary"
             simpler = self._simpler.project(history, grid, steps)
             return Projection(simpler.model, f"{why}, {FEWEST_POINTS} needed", simpler.path)
-        first, second = _fits(points, grid.interval_s)
+        first, second = self._fits(points, grid.interval_s)
         made_s = grid.times_s
         path = np.full(len(grid.values), np.nan)
         for fit, mine in (
@@ -85,8 +86,7 @@ class Prophet:
         return Projection(self.name, AS_CONFIGURED, path)
 
 
-@lru_cache(maxsize=16)
-def _fits(points: Series, interval_s: float) -> tuple[_Fit, _Fit]:
+def _both_fits(points: Series, interval_s: float) -> tuple[_Fit, _Fit]:
     """Prophet without and with the hold-out."""
     grid = regular(points, interval_s)
     observed = np.isfinite(grid.values)

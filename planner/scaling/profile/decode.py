@@ -141,6 +141,23 @@ class DecodeProfile:
         itl = np.interp(kv_tokens, self._kv_tokens, blend.of(self._itl_s[blend.before], self._itl_s[blend.after]))
         return int(requests[np.argmax(requests / itl)])
 
+    def settled_concurrency(self, tokens_per_s: float, context_tokens: float) -> float:
+        """The mean concurrency of a replica that emits `tokens_per_s`: the least n with n = tokens_per_s * ITL(n).
+
+        By Little's law; at least 1, at most `max_concurrency`, where a replica that cannot keep up ends.
+        """
+        blend = self._blend(context_tokens)
+        requests = self._kv_tokens / blend.context_tokens
+        spare = requests - tokens_per_s * blend.of(self._itl_s[blend.before], self._itl_s[blend.after])
+        after = int(np.argmax(spare >= 0))
+        if spare[after] < 0:
+            return max(1.0, blend.highest)
+        before = max(after - 1, 0)
+        gained = float(spare[after] - spare[before])
+        share = float(-spare[before]) / gained if gained > 0 else 0.0
+        settled = float(requests[before] + share * (requests[after] - requests[before]))
+        return max(1.0, min(settled, blend.highest))
+
     def tokens_per_s_per_gpu(self, concurrency: float, context_tokens: float) -> float:
         """Output tokens per second and GPU at this load; above `max_concurrency`, those of the edge."""
         return self._throughput_at(self._blend(context_tokens), concurrency)

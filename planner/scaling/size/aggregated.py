@@ -23,7 +23,6 @@ from planner.scaling.settings import SizingSettings
 from planner.scaling.size.decode import (
     beyond_decode_profile,
     concurrency_holds,
-    settled_concurrency,
     unattainable_itl,
 )
 from planner.scaling.size.prefill import prefill_wait, unattainable_ttft
@@ -65,10 +64,10 @@ def size_aggregated(
         itl_s = profile.decode.itl_s(concurrency, context) * factors.itl / (1 - duty)
         in_flight = demand.rate_per_s * demand.osl_tokens * itl_s / servers
         tokens_per_s = demand.rate_per_s * demand.osl_tokens / servers
-        running = settled_concurrency(tokens_per_s, context, profile.decode, factors.itl / (1 - duty))
+        running = profile.decode.settled_concurrency(tokens_per_s * factors.itl / (1 - duty), context)
         step_s = profile.decode.itl_s(running, context) * factors.itl
         chunks = np.ceil(alone.isl_tokens / CHUNK_TOKENS)
-        prompts = PromptService(alone.isl_tokens, alone.service_s + chunks * step_s)
+        prompts = PromptService.of(alone.isl_tokens, alone.service_s + chunks * step_s)
         waiting = prefill_wait(demand.rate_per_s, prompts, servers, settings)
         share_met = float(waiting.within(targets.ttft_s - prompts.service_s).mean())
         holds = share_met >= targets.objective and concurrency_holds(in_flight, concurrency, targets.objective)

@@ -20,8 +20,6 @@ from planner.scaling.size.types import PoolSizing, Step
 from planner.scaling.types import Demand, Role
 from planner.slo.targets import Targets
 
-_ROUNDS = 20
-
 
 def size_decode(demand: Demand, targets: Targets, profile: DecodeProfile, factor: float) -> PoolSizing:
     """Decode replicas by the queueing method."""
@@ -51,24 +49,6 @@ def size_decode(demand: Demand, targets: Targets, profile: DecodeProfile, factor
         unattainable=unattainable_itl(targets, profile, context, factor),
         outside=beyond_decode_profile(profile, context),
     )
-
-
-def settled_concurrency(
-    tokens_per_s: float, context_tokens: float, profile: DecodeProfile, stretch: float = 1.0
-) -> float:
-    """Mean concurrency of a replica that emits `tokens_per_s`: the least n with n = tokens_per_s * ITL(n) * stretch.
-
-    At least 1, at most what the profile measured. Iterated a fixed number of times from below, so that the result is
-    monotone in every argument even where it has not settled.
-    """
-    most = max(1.0, profile.max_concurrency(context_tokens))
-    concurrency = 1.0
-    for _ in range(_ROUNDS):
-        following = min(max(1.0, tokens_per_s * profile.itl_s(concurrency, context_tokens) * stretch), most)
-        if following == concurrency:
-            break
-        concurrency = following
-    return concurrency
 
 
 def concurrency_holds(mean: float, at_most: int, objective: float) -> bool:

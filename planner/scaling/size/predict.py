@@ -9,7 +9,6 @@ import numpy as np
 
 from planner.scaling.settings import ServiceSettings
 from planner.scaling.size.aggregated import CHUNK_TOKENS
-from planner.scaling.size.decode import settled_concurrency
 from planner.scaling.size.prefill import prefill_wait
 from planner.scaling.size.prompts import PromptService, prompt_service
 from planner.scaling.types import Demand, Role
@@ -31,7 +30,7 @@ def predict_ttft(demand: Demand, ready: int, role: Role, service: ServiceSetting
         if math.isinf(step_s):
             return Prediction(math.inf, demand.rate_per_s * prompts.mean_s / ready)
         chunks = np.ceil(prompts.isl_tokens / CHUNK_TOKENS)
-        prompts = PromptService(prompts.isl_tokens, prompts.service_s + chunks * step_s)
+        prompts = PromptService.of(prompts.isl_tokens, prompts.service_s + chunks * step_s)
     waiting = prefill_wait(demand.rate_per_s, prompts, ready, service.sizing)
     return Prediction(waiting.mean_s + prompts.mean_s, demand.rate_per_s * prompts.mean_s / ready)
 
@@ -45,6 +44,6 @@ def predict_itl(demand: Demand, ready: int, role: Role, service: ServiceSettings
     if duty >= 1:
         return Prediction(math.inf, duty)
     stretch = 1 / (1 - duty)
-    concurrency = settled_concurrency(demand.rate_per_s * demand.osl_tokens / ready, context, decode, stretch)
+    concurrency = decode.settled_concurrency(demand.rate_per_s * demand.osl_tokens / ready * stretch, context)
     most = max(1.0, decode.max_concurrency(context))
     return Prediction(decode.itl_s(concurrency, context) * stretch, max(duty, concurrency / most))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +28,15 @@ class PromptService:
 
     isl_tokens: npt.NDArray[np.float64]
     service_s: npt.NDArray[np.float64]
+    mean_s: float
+    cv2: float
+    """Squared coefficient of variation of the service time."""
 
-    @property
-    def mean_s(self) -> float:
-        """Mean service time."""
-        return float(self.service_s.mean())
-
-    @property
-    def cv2(self) -> float:
-        """Squared coefficient of variation of the service time."""
-        return float(self.service_s.var()) / self.mean_s**2
+    @classmethod
+    def of(cls, isl_tokens: npt.NDArray[np.float64], service_s: npt.NDArray[np.float64]) -> Self:
+        """Prompts of these lengths and service times."""
+        mean_s = float(service_s.mean())
+        return cls(isl_tokens, service_s, mean_s, float(service_s.var()) / mean_s**2)
 
     def share_within(self, target_s: float) -> float:
         """Share of the prompts whose service alone fits the target."""
@@ -54,12 +54,13 @@ def prompt_lengths(mean_tokens: float, cv2: float) -> npt.NDArray[np.float64]:
 def prompt_service(demand: Demand, profile: PrefillProfile, factor: float) -> PromptService:
     """Prefill times of the demand's prompts: TTFT(isl) of the profile times the correction factor."""
     lengths = prompt_lengths(demand.isl_tokens, demand.isl_cv2)
-    return PromptService(lengths, profile.ttft_s_many(lengths) * factor)
+    return PromptService.of(lengths, profile.ttft_s_many(lengths) * factor)
 
 
 def beyond_profile(lengths: npt.NDArray[np.float64], profile: PrefillProfile) -> str | None:
     """What share of the prompts the profile never measured, in words; None when it covers all."""
-    outside = sum(not profile.covers(float(isl)) for isl in lengths) / len(lengths)
+    shortest, longest = profile.isl_range
+    outside = float(((lengths < shortest) | (lengths > longest)).mean())
     if outside == 0:
         return None
     return f"{outside:.0%} of the prompts lie outside the profile's measured input lengths; timed as at its edge"
