@@ -107,7 +107,10 @@ def _levels(file: _File) -> Iterator[Level]:
             if last_span_s == 0:
                 raise row.error("t", "repeats the time of the row before", "give each row its own time")
             yield Level(before[0], t_s, *before[1:])
-        before = (t_s, row.number("request_rate"), row.length("isl"), row.length("osl"))
+        rate_per_s = row.number("request_rate")
+        # A silent row has no requests, so no lengths either.
+        isl, osl = (row.length("isl"), row.length("osl")) if rate_per_s > 0 else (0, 0)
+        before = (t_s, rate_per_s, isl, osl)
     assert before is not None  # _File.rows has refused a file without rows
     if last_span_s == 0:
         raise TraceError(f"{file.name}: a load table of one row has no duration; add a row that ends it")

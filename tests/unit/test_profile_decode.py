@@ -74,14 +74,12 @@ def test_best_throughput_may_lie_below_the_largest_concurrency() -> None:
     profile = profile_from_document(with_loads(*loads)).decode
 
     assert profile.best_tokens_per_s_per_gpu(0.045, 500) == pytest.approx(50 / 0.020 / 2, rel=0.03)
-    assert profile.best_concurrency(0.045, 500) == pytest.approx(48, abs=2)
     assert profile.largest_concurrency(0.045, 500) > 60
 
 
 def test_best_throughput_is_the_lowest_loads_when_none_meets_the_target() -> None:
     assert decode().best_tokens_per_s_per_gpu(0.001, 2000) == pytest.approx(1 / itl_ms(1, 2000) * 1000 / 2)
     assert decode().largest_concurrency(0.001, 2000) == 0.0
-    assert decode().best_concurrency(0.001, 2000) == 0
 
 
 # --- the edges --------------------------------------------------------------------------------------------------
@@ -246,12 +244,10 @@ def test_more_tokens_a_second_never_settle_at_fewer_requests(context: float) -> 
     assert settled == sorted(settled)
 
 
-def test_the_best_concurrency_does_the_most_work_within_the_target() -> None:
-    """At context 2997 throughput peaks at 241 requests and falls to 289, though a target of 50 ms allows all."""
+def test_itl_for_every_whole_concurrency_is_that_of_each() -> None:
     decode = h200().decode
 
-    best = decode.best_concurrency(0.050, 2997)
+    together = decode.itl_s_up_to(3075)
 
-    assert best < decode.largest_concurrency(0.050, 2997)
-    rates = {n: n / decode.itl_s(n, 2997) for n in range(1, 290)}
-    assert best == max(rates, key=lambda n: rates[n])
+    assert len(together) == int(decode.max_concurrency(3075))
+    assert list(together) == pytest.approx([decode.itl_s(n, 3075) for n in range(1, len(together) + 1)])

@@ -124,6 +124,17 @@ def test_a_load_table_keeps_its_rates_and_mean_lengths(tmp_path: Path) -> None:
     assert requests[-1].arrival_s < 300
 
 
+def test_a_silent_row_of_a_load_table_needs_no_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text("t,request_rate,isl,osl\n0,5,100,10\n60,0,0,0\n120,5,100,10\n180,0,0,0\n")
+
+    arrivals_s = [request.arrival_s for request in load_trace(path)]
+
+    assert any(arrival_s < 60 for arrival_s in arrivals_s)
+    assert not any(60 <= arrival_s < 120 for arrival_s in arrivals_s)
+    assert any(120 <= arrival_s < 180 for arrival_s in arrivals_s)
+
+
 def test_the_same_seed_draws_the_same_load_and_another_does_not() -> None:
     def drawn(seed: int) -> list[Request]:
         return list(load_trace("demo", seed=seed, end_s=120))

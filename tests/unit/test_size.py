@@ -85,13 +85,14 @@ def test_the_queueing_method_adds_what_the_objective_asks_for() -> None:
 
 
 def test_decode_keeps_the_concurrency_where_the_target_holds() -> None:
+    """15,000 tokens/s within 20 ms: a replica holds 126 requests, 6,270 tokens/s, so 2 are too few; 3 run at 80 %."""
     decode = sized(D)
 
-    n_star, in_flight = value_of(decode, "n*"), value_of(decode, "L")
-    assert value_of(decode, "ITL(n*)") <= TARGETS.itl_s
-    assert in_flight == pytest.approx(100 * 150 * value_of(decode, "ITL(n*)"))
-    assert decode.replicas >= in_flight / n_star
+    assert value_of(decode, "n*") == 126
+    assert value_of(decode, "R") == 15_000
+    assert decode.replicas == 3
     assert value_of(decode, "P(c)") >= 0.95
+    assert 50 < value_of(decode, "E[n]") < 126
 
 
 def test_a_tighter_objective_costs_replicas() -> None:

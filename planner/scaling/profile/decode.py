@@ -126,20 +126,13 @@ class DecodeProfile:
         """
         return self._largest(self._blend(context_tokens), itl_s)
 
-    def best_concurrency(self, itl_s: float, context_tokens: float) -> int:
-        """The whole number of requests with the most tokens per second among those whose ITL meets the target.
-
-        The fewest of several that are equal; 0 when not even one request meets the target. Beyond a knee where the
-        engine slows faster than it batches, more requests meet a loose target but do less work.
-        """
+    def itl_s_up_to(self, context_tokens: float) -> Array:
+        """ITL in seconds for 1, 2, ... requests, up to the most a replica takes (at least one)."""
         blend = self._blend(context_tokens)
-        most = math.floor(self._largest(blend, itl_s) + _ROUNDING)
-        if most < 1:
-            return 0
-        requests = np.arange(1, most + 1)
-        kv_tokens = np.maximum(requests, blend.lowest) * blend.context_tokens
-        itl = np.interp(kv_tokens, self._kv_tokens, blend.of(self._itl_s[blend.before], self._itl_s[blend.after]))
-        return int(requests[np.argmax(requests / itl)])
+        requests = np.arange(1, max(1, math.floor(blend.highest + _ROUNDING)) + 1)
+        kv_tokens = np.clip(requests, blend.lowest, blend.highest) * blend.context_tokens
+        itl_s = blend.of(self._itl_s[blend.before], self._itl_s[blend.after])
+        return np.asarray(np.interp(kv_tokens, self._kv_tokens, itl_s), dtype=np.float64)
 
     def settled_concurrency(self, tokens_per_s: float, context_tokens: float) -> float:
         """The mean concurrency of a replica that emits `tokens_per_s`: the least n with n = tokens_per_s * ITL(n).

@@ -1,9 +1,7 @@
 """Fewest decode replicas whose concurrency stays where the ITL target holds.
 
-n* is the concurrency, among those with ITL(n, context) * factor <= itl and within the KV capacity, that yields the
-most tokens per second. Requests in flight at that speed are rate * osl * ITL(n*) (Little's law), spread over c
-replicas; how many meet on one replica is Poisson (M/G/inf is insensitive to the distribution of lengths), so c is the
-fewest with P(Poisson(in flight / c) <= n*) >= objective.
+n* is the largest concurrency with ITL(n, context) * factor <= itl within the KV capacity. How many requests meet on a
+replica follows the law of processor sharing (see `sharing`); c is the fewest replicas with P(n <= n*) >= objective.
 
 When not even one request at a time meets the target, n* = 1: the limit of the attainable fleets, never fewer.
 """
@@ -12,10 +10,9 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import pdtr
-
 from planner.scaling.profile import DecodeProfile
 from planner.scaling.size.queueing import fewest
+from planner.scaling.size.sharing import InFlight
 from planner.scaling.size.types import PoolSizing, Step
 from planner.scaling.types import Demand, Role
 from planner.slo.targets import Targets
@@ -24,36 +21,40 @@ from planner.slo.targets import Targets
 def size_decode(demand: Demand, targets: Targets, profile: DecodeProfile, factor: float) -> PoolSizing:
     """Decode replicas by the queueing method."""
     context = demand.context_tokens
-    best = max(1, profile.best_concurrency(targets.itl_s / factor, context))
-    itl_s = profile.itl_s(best, context) * factor
-    in_flight = demand.rate_per_s * demand.osl_tokens * itl_s
+    tokens_per_s = demand.rate_per_s * demand.osl_tokens
+    most = largest_within(targets.itl_s / factor, context, profile)
+    in_flight = InFlight.of(tokens_per_s, profile.itl_s_up_to(context) * factor)
     replicas = fewest(
-        lambda servers: concurrency_holds(in_flight / servers, best, targets.objective),
-        at_least=max(1, math.ceil(in_flight / best)),
+        lambda servers: in_flight.at_most(most, servers) >= targets.objective, at_least=in_flight.fewest_stable
     )
-    steps = (
+    steps = [
         Step("rate", demand.rate_per_s, "req/s", "demand"),
         Step("context", context, "tokens", f"isl + osl/2 = {demand.isl_tokens:.0f} + {demand.osl_tokens:.0f}/2"),
-        Step("n*", best, "requests", f"concurrency of most tokens/s with ITL(n, context) x {factor:.2f} <= "
-             f"{targets.itl_ms:g} ms, of {profile.max_concurrency(context):.0f} measured"),
-        Step("ITL(n*)", itl_s, "s", f"inter-token latency there, times the ITL factor {factor:.2f}"),
-        Step("L", in_flight, "requests", f"in flight, rate x osl x ITL(n*), osl {demand.osl_tokens:.0f} tokens"),
-        Step("c", replicas, "replicas", f"fewest with P(Poisson(L/c) <= n*) >= {targets.objective:g}"),
-        Step("P(c)", float(pdtr(best, in_flight / replicas)), "", f"that probability with {replicas} replicas"),
-    )  # fmt: skip
+        Step("n*", most, "requests", f"largest concurrency with ITL(n, context) x {factor:.2f} <= {targets.itl_ms:g} "
+             f"ms, of {profile.max_concurrency(context):.0f} measured"),
+        Step("R", tokens_per_s, "tokens/s", f"rate x osl, osl {demand.osl_tokens:.0f} tokens"),
+        Step("c", replicas, "replicas", f"fewest with P(n <= n*) >= {targets.objective:g}, n the requests that decode "
+             "together when each replica emits R/c"),
+        Step("P(c)", in_flight.at_most(most, replicas), "", f"that probability with {replicas} replicas"),
+    ]  # fmt: skip
+    if replicas > in_flight.fewest_stable:
+        fewer = replicas - 1
+        steps.append(Step("P(c-1)", in_flight.at_most(most, fewer), "", f"the same with {fewer}"))
+    mean = in_flight.mean(replicas)
+    steps.append(Step("E[n]", mean, "requests", "mean concurrency"))
     return PoolSizing(
         role=Role.DECODE,
         replicas=replicas,
-        steps=steps,
-        utilisation=in_flight / (replicas * best),
+        steps=tuple(steps),
+        utilisation=min(1.0, mean / most),
         unattainable=unattainable_itl(targets, profile, context, factor),
         outside=beyond_decode_profile(profile, context),
     )
 
 
-def concurrency_holds(mean: float, at_most: int, objective: float) -> bool:
-    """P(Poisson(mean) <= at_most) >= objective."""
-    return float(pdtr(at_most, mean)) >= objective
+def largest_within(itl_s: float, context_tokens: float, profile: DecodeProfile) -> int:
+    """The most requests that decode within `itl_s`; 1 when not even one does."""
+    return max(1, math.floor(profile.largest_concurrency(itl_s, context_tokens) + 1e-9))
 
 
 def unattainable_itl(targets: Targets, profile: DecodeProfile, context_tokens: float, factor: float) -> str | None:

@@ -57,7 +57,7 @@ class Wait:
         return 1.0 - self.probability * np.exp(-patience)
 
 
-def wait(  # the queue of a pool behind its router
+def wait(
     rate_per_s: float, service_s: float, service_cv2: float, arrival_cv2: float, servers: int, routing: Routing
 ) -> Wait:
     """Waiting time in a pool of `servers` replicas that each serve one prompt at a time, first come first served.
