@@ -48,8 +48,9 @@ def test_too_few_replicas_never_hold() -> None:
     assert law.at_most(100, 3) > 0.9
 
 
-def test_no_stream_leaves_nobody_in_flight() -> None:
-    law = InFlight.of(0, np.full(10, 0.02))
+@pytest.mark.parametrize("tokens_per_s", [0.0, 5e-324], ids=["none", "less than can be multiplied"])
+def test_no_stream_leaves_nobody_in_flight(tokens_per_s: float) -> None:
+    law = InFlight.of(tokens_per_s, np.full(10, 0.02))
 
     assert (law.fewest_stable, law.at_most(0, 1), law.mean(1)) == (1, 1.0, 0.0)
 

@@ -41,7 +41,7 @@ class InFlight:
         if tokens_per_s <= 0:
             return cls(np.zeros(1), -math.inf)
         requests = np.arange(1, len(itl_s) + 1)
-        growth = np.log(tokens_per_s * itl_s / requests)
+        growth = math.log(tokens_per_s) + np.log(itl_s / requests)
         return cls(np.concatenate(([0.0], np.cumsum(growth))), float(growth[-1]))
 
     @property
