@@ -66,7 +66,7 @@ def samples(service: int, i: int) -> ServiceSamples:
     )  # fmt: skip
     return ServiceSamples(
         window_s=INTERVAL_S, rate_per_s=s(rate_per_s(service, i)), isl_tokens=s(3000), osl_tokens=s(150),
-        isl_cv2=s(0.5), ttft_s=s(0.08), itl_s=s(0.01), pools={Role.PREFILL: pool, Role.DECODE: pool},
+        isl_cv2=s(0.5), ttft_s=s(0.08), queue_s=s(0.01), itl_s=s(0.01), pools={Role.PREFILL: pool, Role.DECODE: pool},
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ def _lines(decision: Decision, budget: Budget) -> Iterator[str]:
     correction = decision.correction
     yield f"  TTFT factor {correction.factors.ttft:.3f}  {correction.ttft_note}"
     yield f"  ITL factor  {correction.factors.itl:.3f}  {correction.itl_note}"
+    yield f"  Ca2         {correction.burstiness.arrival_cv2:.2f}  {correction.arrival_note}"
     if decision.sizing is not None:
         demand = decision.sizing.demand
         yield ""
@@ -71,6 +72,7 @@ def _observed(decision: Decision) -> Iterator[str]:
     yield f"  osl         {_reading(seen.osl_tokens, '{:.0f} tokens')}"
     yield f"  isl cv2     {_reading(seen.isl_cv2, '{:.2f}')}"
     yield f"  TTFT        {_latency(seen.ttft_s)}"
+    yield f"  in queue    {_latency(seen.queue_s)}"
     yield f"  ITL         {_latency(seen.itl_s)}"
     for role, pool in seen.pools.items():
         yield f"  {role}"

@@ -107,7 +107,9 @@ def service_samples(
     at_s: float = 0.0, *, rate_per_s: float = 10.0, pools: Mapping[Role, PoolSamples] | None = None, **values: float
 ) -> ServiceSamples:
     """Ten requests a second of 3,000 in and 150 out, comfortably within the agreement."""
-    numbers: dict[str, float] = {"isl_tokens": 3000, "osl_tokens": 150, "isl_cv2": 0.5, "ttft_s": 0.065, "itl_s": 0.008}
+    numbers: dict[str, float] = {
+        "isl_tokens": 3000, "osl_tokens": 150, "isl_cv2": 0.5, "ttft_s": 0.065, "queue_s": 0.004, "itl_s": 0.008,
+    }  # fmt: skip
     numbers |= values
     chosen = pools if pools is not None else {role: pool_samples(at_s) for role in (Role.PREFILL, Role.DECODE)}
     return ServiceSamples(
@@ -136,6 +138,7 @@ def observation(
         osl_tokens=Valid(150.0, at_s),
         isl_cv2=Valid(0.5, at_s),
         ttft_s=Valid(0.065, at_s),
+        queue_s=Valid(0.004, at_s),
         itl_s=Valid(0.008, at_s),
         pools={
             role: PoolObservation(Valid(pool, at_s), Valid(0.0, at_s), Valid(1.0, at_s))

@@ -77,7 +77,9 @@ def fleet_for(service: ServiceSettings, rate_per_s: float) -> Fleet:
 
 def _sized(service: ServiceSettings, role: Role, rate_per_s: float) -> PoolSizing:
     targets = service.targets
-    demand = Demand(rate_per_s, targets.isl_tokens, targets.osl_tokens, service.sizing.isl_cv2)
+    demand = Demand(
+        rate_per_s, targets.isl_tokens, targets.osl_tokens, service.sizing.isl_cv2, service.sizing.arrival_cv2
+    )
     return size_pool(role, demand, Factors(), targets, service.profile, service.sizing)
 
 

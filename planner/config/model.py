@@ -209,8 +209,9 @@ class Sizing(Section):
     )
     arrival_cv2: NotNegative = Field(
         default=1.0,
-        description="Squared coefficient of variation of the time between arrivals. 1 is Poisson: many independent "
-        "users. More when requests come in clumps, less when they are paced.",
+        description="Squared coefficient of variation of the time between arrivals, until the wait in the queue has "
+        "taught the traffic's own (where the engine publishes it and correction is enabled). 1 is Poisson, many "
+        "independent users; more when requests come in clumps, less when they are paced.",
     )
     isl_cv2: NotNegative = Field(
         default=1.0,

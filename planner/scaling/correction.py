@@ -1,19 +1,21 @@
 """Correction factors: what this hardware takes over what the profile says.
 
-The expected latency is what the model predicts at the *present* replicas and load, waiting included, so that a factor
-means "the hardware differs from the profile" and not "the fleet is overloaded". A ratio counts only when
+A factor must mean "the hardware differs from the profile" and not "the fleet is overloaded" or "requests come in
+clumps". So what is compared is the time at the engine: TTFT less the time in the queue, where the engine publishes it.
+Where it does not, the expected TTFT includes the wait that the model predicts at the *present* replicas and load, and a
+ratio counts only up to `max_utilisation`; beyond it waiting dominates. ITL has no queue, but is bounded likewise.
 
-- both latency and load are valid, and at least `min_requests` came in the window;
-- no pool is rolling out or starting, so the replicas observed are the replicas modelled;
-- the predicted utilisation is at most `max_utilisation`; beyond it waiting dominates, and the ratio is about load.
-
-Ratios are clamped, then enter an exponentially weighted mean.
+A ratio counts only when latency and load are valid, at least `min_requests` came in the window, and no pool is rolling
+out or starting, so that the replicas observed are the replicas modelled. Ratios are clamped, then enter an
+exponentially weighted mean.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
+from planner.scaling.burstiness import Burstiness, learn
 from planner.scaling.reading import Missing, Reading, Valid
 from planner.scaling.settings import CorrectionSettings, ServiceSettings
 from planner.scaling.size.predict import Prediction, predict_itl, predict_ttft
@@ -23,20 +25,33 @@ from planner.scaling.types import Demand, Observation, Role
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The factors in force, and what became of this tick's latencies."""
+    """What has been learnt of hardware and arrivals, and what became of this tick's latencies."""
 
     factors: Factors
+    burstiness: Burstiness
     ttft_note: str
     itl_note: str
+    arrival_note: str
 
 
-def correct(factors: Factors, observation: Observation, present: Demand, service: ServiceSettings) -> Correction:
-    """New factors from one observation; `present` is the demand at the observed rate, not the forecast."""
+def correct(
+    factors: Factors, known: Burstiness, observation: Observation, present: Demand, service: ServiceSettings
+) -> Correction:
+    """What one observation teaches; `present` is the demand at the observed rate, not the forecast."""
     if not service.correction.enabled:
-        return Correction(Factors(), "correction is off", "correction is off")
+        off = "correction is off"
+        return Correction(Factors(), Burstiness(service.sizing.arrival_cv2), off, off, off)
+    corrected, ttft_note, itl_note = _corrected(factors, observation, present, service)
+    burstiness, arrival_note = learn(known, observation, present, corrected.ttft, service)
+    return Correction(corrected, burstiness, ttft_note, itl_note, arrival_note)
+
+
+def _corrected(
+    factors: Factors, observation: Observation, present: Demand, service: ServiceSettings
+) -> tuple[Factors, str, str]:
     blocked = _blocked(observation, service.correction)
     if blocked is not None:
-        return Correction(factors, blocked, blocked)
+        return factors, blocked, blocked
     ready = {
         role: pool.replicas.value.ready
         for role, pool in observation.pools.items()
@@ -48,11 +63,14 @@ def correct(factors: Factors, observation: Observation, present: Demand, service
     itl, itl_note = factors.itl, "no Ready replica"
     if ready[ttft_role] > 0:
         expected = predict_ttft(present, ready[ttft_role], ttft_role, service)
-        ttft, ttft_note = _moved(factors.ttft, observation.ttft_s, expected, service.correction)
+        at_engine = _at_engine(observation)
+        if at_engine is not None:
+            expected = replace(expected, wait_s=0.0, utilisation=0.0)
+        ttft, ttft_note = _moved(factors.ttft, at_engine or observation.ttft_s, expected, service.correction)
     if ready[itl_role] > 0:
         expected = predict_itl(present, ready[itl_role], itl_role, service)
         itl, itl_note = _moved(factors.itl, observation.itl_s, expected, service.correction)
-    return Correction(Factors(ttft, itl), ttft_note, itl_note)
+    return Factors(ttft, itl), ttft_note, itl_note
 
 
 def _blocked(observation: Observation, settings: CorrectionSettings) -> str | None:
@@ -72,12 +90,24 @@ def _blocked(observation: Observation, settings: CorrectionSettings) -> str | No
     return None
 
 
+def _at_engine(observation: Observation) -> Reading[float] | None:
+    """TTFT less the time in the queue; None when the engine does not publish that."""
+    ttft, queue = observation.ttft_s, observation.queue_s
+    if isinstance(queue, Missing):
+        return None
+    if not (isinstance(ttft, Valid) and isinstance(queue, Valid)):
+        return queue if isinstance(ttft, Valid) else ttft
+    if queue.value >= ttft.value:
+        return Missing(f"the time in the queue, {queue.value:.3f} s, is no less than TTFT, {ttft.value:.3f} s")
+    return Valid(ttft.value - queue.value, ttft.at_s)
+
+
 def _moved(
     factor: float, observed: Reading[float], expected: Prediction, settings: CorrectionSettings
 ) -> tuple[float, str]:
     if not isinstance(observed, Valid):
         return factor, f"kept: the latency is {observed.status} ({observed.cause})"
-    if expected.utilisation > settings.max_utilisation:
+    if expected.utilisation > settings.max_utilisation or math.isinf(expected.latency_s):
         return factor, f"kept: predicted utilisation {expected.utilisation:.0%} says more of load than of hardware"
     ratio = observed.value / expected.latency_s
     clamped = min(max(ratio, settings.lowest), settings.highest)

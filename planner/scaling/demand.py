@@ -41,9 +41,9 @@ class Lengths:
     osl_tokens: float
     isl_cv2: float
 
-    def at(self, rate_per_s: float) -> Demand:
-        """So many of them a second."""
-        return Demand(rate_per_s, self.isl_tokens, self.osl_tokens, self.isl_cv2)
+    def at(self, rate_per_s: float, arrival_cv2: float = 1.0) -> Demand:
+        """So many of them a second, coming as irregularly as `arrival_cv2` says."""
+        return Demand(rate_per_s, self.isl_tokens, self.osl_tokens, self.isl_cv2, arrival_cv2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def observe(samples: ServiceSamples, settings: ObserveSettings, now_s: float) ->
         osl_tokens=_positive(covered(samples.osl_tokens)),
         isl_cv2=covered(samples.isl_cv2),
         ttft_s=_positive(covered(samples.ttft_s)),
+        queue_s=covered(samples.queue_s),
         itl_s=_positive(covered(samples.itl_s)),
         pools=pools,
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from planner.scaling.burstiness import Burstiness
 from planner.scaling.cap import Budget, Claim, Grant, Pool, PoolClaim
 from planner.scaling.correction import Correction, correct
 from planner.scaling.decide import PoolState, Situation, decide, remember
 from planner.scaling.decision import Decision, PoolDecision
 from planner.scaling.demand import lengths_of, outlook
 from planner.scaling.demand import remember as remember_demand
-from planner.scaling.doubt import doubt
+from planner.scaling.doubt import doubt, publishes
 from planner.scaling.forecast.types import Forecast
 from planner.scaling.reading import Missing
 from planner.scaling.reasons import Code, Reason, because
@@ -46,19 +47,27 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
     ahead = outlook(history, observation, service)
     lengths = lengths_of(history, service)
     rate = observation.rate_per_s
-    present = lengths.at(0.0 if isinstance(rate, Missing) else rate.value)
-    correction = correct(state.factors, observation, present, service)
+    known = state.burstiness or Burstiness(service.sizing.arrival_cv2)
+    present = lengths.at(0.0 if isinstance(rate, Missing) else rate.value, known.arrival_cv2)
+    correction = correct(state.factors, known, observation, present, service)
     committed = {
         role: pool.replicas.value.committed
         for role, pool in observation.pools.items()
         if not isinstance(pool.replicas, Missing)
     }
-    remembered = replace(state, history=history, factors=correction.factors, committed={**state.committed, **committed})
+    remembered = replace(
+        state,
+        history=history,
+        factors=correction.factors,
+        committed={**state.committed, **committed},
+        burstiness=correction.burstiness,
+        published=publishes(state.published, observation),
+    )
     if isinstance(rate, Missing) or ahead is None:
         cause = rate.cause if isinstance(rate, Missing) else "nothing is known of the load yet"
         reasons = (because(Code.NO_DEMAND, cause=cause),)
         return Proposal(remembered, observation, None, correction, None, {}, reasons)
-    sizing = size(lengths.at(ahead.rate_per_s), correction.factors, service)
+    sizing = size(lengths.at(ahead.rate_per_s, correction.burstiness.arrival_cv2), correction.factors, service)
     wanted, bound_reasons = _bounded(sizing, service.pools)
     return Proposal(
         remembered,
@@ -98,7 +107,7 @@ def conclude(
     if watched_s < service.guards.delayed_start_s:
         delayed_start_s = service.guards.delayed_start_s
         too_early = because(Code.DELAYED_START, watched_s=watched_s, delayed_start_s=delayed_start_s)
-    doubted = doubt(observation, state.history, service.correction)
+    doubted = doubt(observation, state.published, service.correction)
     pool_states: dict[Role, PoolState] = {}
     pools: dict[Role, PoolDecision] = {}
     for role in service.pools:

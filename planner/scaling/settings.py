@@ -74,7 +74,7 @@ class SizingSettings:
     routing: Routing
     """How the router spreads requests over prefill (or aggregated) replicas."""
     arrival_cv2: float
-    """Squared coefficient of variation of the time between arrivals; 1 is Poisson."""
+    """Squared coefficient of variation of the time between arrivals, until learnt; 1 is Poisson."""
     isl_cv2: float
     """Used while the traffic's own is unknown."""
 

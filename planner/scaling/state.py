@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planner.scaling.burstiness import Burstiness
 from planner.scaling.decide import PoolState
 from planner.scaling.demand import DemandPoint
 from planner.scaling.settings import PlannerSettings
@@ -26,6 +27,10 @@ class ServiceState:
     pools: Mapping[Role, PoolState] = field(default_factory=dict)
     committed: Mapping[Role, int] = field(default_factory=dict)
     """Replicas last seen holding GPUs: what a pool is taken to hold while its counts cannot be read."""
+    burstiness: Burstiness | None = None
+    """None before the first tick: then it is what was configured."""
+    published: frozenset[str] = frozenset()
+    """Readings that not every engine gives and this one has given: missing, they are doubtful."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ class ServiceSamples:
     """Squared coefficient of variation of the input length."""
     ttft_s: Sampled
     """Mean time to first token."""
+    queue_s: Sampled
+    """Mean time those requests waited before their prefill began; many engines publish it, not all."""
     itl_s: Sampled
     """Mean inter-token latency."""
     pools: Mapping[Role, PoolSamples]
@@ -125,6 +127,7 @@ class Observation:
     osl_tokens: Reading[float]
     isl_cv2: Reading[float]
     ttft_s: Reading[float]
+    queue_s: Reading[float]
     itl_s: Reading[float]
     pools: Mapping[Role, PoolObservation]
 
@@ -138,6 +141,8 @@ class Demand:
     osl_tokens: float
     isl_cv2: float
     """Squared coefficient of variation of the input length; 0 when all prompts are alike."""
+    arrival_cv2: float = 1.0
+    """Squared coefficient of variation of the time between arrivals; 1 is Poisson, more is clumps."""
 
     @property
     def context_tokens(self) -> float:

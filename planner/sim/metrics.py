@@ -24,6 +24,7 @@ class Window:
         self._arrivals = 0
         self._first_tokens = 0
         self._ttft_s = 0.0
+        self._queue_s = 0.0
         self._isl = 0
         self._isl_squared = 0
         self._tokens = 0
@@ -38,8 +39,10 @@ class Window:
     def first_token(self, flight: Flight) -> None:
         """A prompt is done."""
         assert flight.first_token_s is not None
+        assert flight.prefill_start_s is not None
         self._first_tokens += 1
         self._ttft_s += flight.first_token_s - flight.arrival_s
+        self._queue_s += flight.prefill_start_s - flight.arrival_s
         self._isl += flight.isl
         self._isl_squared += flight.isl**2
 
@@ -72,6 +75,7 @@ class Window:
                 else Absent("no first token in the window")
             ),
             ttft_s=over(self._ttft_s, self._first_tokens, "first token"),
+            queue_s=over(self._queue_s, self._first_tokens, "first token"),
             itl_s=over(self._gaps_s, self._tokens, "token after a first one"),
             pools={role: _pool_samples(counts, now_s) for role, counts in pools.items()},
         )

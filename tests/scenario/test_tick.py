@@ -111,7 +111,9 @@ def test_an_idle_service_keeps_its_minimum() -> None:
         samples = fleet.samples(0)
         quiet = {role: replace(pool, running=Sample(0, fleet.at_s)) for role, pool in samples.pools.items()}
         absent = Absent("no requests in the window")
-        idle = replace(samples, isl_tokens=absent, osl_tokens=absent, isl_cv2=absent, ttft_s=absent, itl_s=absent)
+        idle = replace(
+            samples, isl_tokens=absent, osl_tokens=absent, isl_cv2=absent, ttft_s=absent, queue_s=absent, itl_s=absent
+        )
         fleet.step(replace(idle, pools=quiet))
 
     assert fleet.counts == {P: 1, D: 1}
@@ -174,7 +176,7 @@ def test_a_restart_with_the_same_history_decides_the_same(model: str) -> None:
 # --- properties -------------------------------------------------------------------------------------------------
 
 SETTINGS = planner_settings(service_settings(guards=replace(GUARDS, stabilisation_down_s=0)), budget_gpus=24)
-FIELDS = ["rate_per_s", "isl_tokens", "osl_tokens", "isl_cv2", "ttft_s", "itl_s"]
+FIELDS = ["rate_per_s", "isl_tokens", "osl_tokens", "isl_cv2", "ttft_s", "queue_s", "itl_s"]
 POOL_FIELDS = ["wanted", "ready", "starting", "pending", "draining", "rolling_out", "reporting", "waiting", "running"]
 
 pools = st.builds(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from builders import CORRECTION, DEMAND, observation, replicas, service_settings
+from builders import CORRECTION, DEMAND, SIZING, observation, replicas, service_settings
 
+from planner.scaling.burstiness import Burstiness
 from planner.scaling.correction import Correction, correct
 from planner.scaling.reading import Missing, Stale, Valid
 from planner.scaling.size import Factors
@@ -19,13 +20,22 @@ EXPECTED_TTFT_S = predict_ttft(PRESENT, 2, Role.PREFILL, SERVICE).latency_s
 EXPECTED_ITL_S = predict_itl(PRESENT, 2, Role.DECODE, SERVICE).latency_s
 
 
+POISSON = Burstiness(1.0)
+SILENT = Missing("this engine does not publish it")
+
+
 def seen(ttft: float = 1.0, itl: float = 1.0) -> Observation:
-    """Latencies as multiples of what the model expects."""
-    return replace(observation(30), ttft_s=Valid(EXPECTED_TTFT_S * ttft, 30), itl_s=Valid(EXPECTED_ITL_S * itl, 30))
+    """Latencies as multiples of what the model expects, of an engine that does not publish the time in the queue."""
+    return replace(
+        observation(30),
+        ttft_s=Valid(EXPECTED_TTFT_S * ttft, 30),
+        queue_s=SILENT,
+        itl_s=Valid(EXPECTED_ITL_S * itl, 30),
+    )
 
 
 def corrected(observed: Observation, factors: Factors | None = None) -> Correction:
-    return correct(factors or Factors(), observed, PRESENT, SERVICE)
+    return correct(factors or Factors(), POISSON, observed, PRESENT, SERVICE)
 
 
 def test_hardware_as_profiled_has_factor_one() -> None:
@@ -57,10 +67,10 @@ def test_waiting_is_expected_and_does_not_count_as_slow_hardware() -> None:
     busy = replace(DEMAND, rate_per_s=25)  # 1.5 of 2 replicas
     idle_s = predict_ttft(replace(DEMAND, rate_per_s=0.1), 2, Role.PREFILL, SERVICE).latency_s
     busy_s = predict_ttft(busy, 2, Role.PREFILL, SERVICE).latency_s
-    observed = replace(observation(30, rate_per_s=25), ttft_s=Valid(busy_s, 30))
+    observed = replace(observation(30, rate_per_s=25), ttft_s=Valid(busy_s, 30), queue_s=SILENT)
 
     assert busy_s > 1.2 * idle_s
-    assert correct(Factors(), observed, busy, SERVICE).factors.ttft == pytest.approx(1)
+    assert correct(Factors(), POISSON, observed, busy, SERVICE).factors.ttft == pytest.approx(1)
 
 
 def slow_with(prefill: Replicas, decode: Replicas) -> Observation:
@@ -96,17 +106,42 @@ def test_a_factor_is_kept_when_nothing_can_be_learnt(observed: Observation, note
 
 def test_an_overloaded_fleet_says_nothing_about_hardware() -> None:
     overload = replace(DEMAND, rate_per_s=40)
-    observed = replace(observation(30, rate_per_s=40), ttft_s=Valid(5.0, 30))
+    observed = replace(observation(30, rate_per_s=40), ttft_s=Valid(5.0, 30), queue_s=SILENT)
 
-    result = correct(Factors(), observed, overload, SERVICE)
+    result = correct(Factors(), POISSON, observed, overload, SERVICE)
 
     assert result.factors.ttft == 1
     assert result.ttft_note == "kept: predicted utilisation 122% says more of load than of hardware"
 
 
+@pytest.mark.parametrize("rate_per_s", [10, 40], ids=["clumps", "overload"])
+def test_time_in_the_queue_is_taken_off_where_it_is_published(rate_per_s: float) -> None:
+    """TTFT of 5 s of which 4.939 s were spent waiting: the hardware is as profiled, however long the queue."""
+    alone_s = predict_ttft(PRESENT, 2, Role.PREFILL, SERVICE).service_s
+    observed = replace(
+        observation(30, rate_per_s=rate_per_s), ttft_s=Valid(5.0, 30), queue_s=Valid(5.0 - alone_s * 1.2, 30)
+    )
+
+    result = correct(Factors(), POISSON, observed, replace(DEMAND, rate_per_s=rate_per_s), SERVICE)
+
+    assert result.factors.ttft == pytest.approx(1.1)
+    assert result.ttft_note.endswith("ratio 1.20")
+
+
+def test_a_queue_longer_than_the_latency_it_is_part_of_says_nothing() -> None:
+    observed = replace(observation(30), ttft_s=Valid(0.5, 30), queue_s=Valid(0.6, 30))
+
+    result = corrected(observed)
+
+    assert result.factors.ttft == 1
+    assert "the time in the queue, 0.600 s, is no less than TTFT, 0.500 s" in result.ttft_note
+
+
 def test_correction_can_be_turned_off() -> None:
     off = replace(SERVICE, correction=replace(CORRECTION, enabled=False))
 
-    assert correct(Factors(), seen(ttft=2), PRESENT, off) == Correction(
-        Factors(), "correction is off", "correction is off"
-    )
+    result = correct(Factors(1.5, 1.5), Burstiness(9.0), seen(ttft=2), PRESENT, off)
+
+    assert result.factors == Factors()
+    assert result.burstiness.arrival_cv2 == SIZING.arrival_cv2
+    assert {result.ttft_note, result.itl_note, result.arrival_note} == {"correction is off"}

@@ -173,6 +173,7 @@ def test_shows_what_a_real_fleets_metrics_would_say() -> None:
             isl_tokens=sample(100),  # the long prompt has no first token yet, so it does not count
             osl_tokens=sample(11),
             isl_cv2=sample(0),
+            queue_s=sample(0),
             ttft_s=sample(0.1),
             itl_s=sample(0.01),
             pools={Role.PREFILL: replace(pool, running=sample(1)), Role.DECODE: pool},

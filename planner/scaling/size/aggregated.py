@@ -68,7 +68,7 @@ def size_aggregated(
         step_s = profile.decode.itl_s(running, context) * factors.itl
         chunks = np.ceil(alone.isl_tokens / CHUNK_TOKENS)
         prompts = PromptService.of(alone.isl_tokens, alone.service_s + chunks * step_s)
-        waiting = prefill_wait(demand.rate_per_s, prompts, servers, settings)
+        waiting = prefill_wait(demand, prompts, servers, settings)
         ttft_met = float(waiting.within(targets.ttft_s - prompts.service_s).mean())
         return _Load(duty, most, running, prompts, ttft_met, InFlight.of(stretched, itl_s).at_most(most, servers))
 

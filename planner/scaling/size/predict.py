@@ -18,21 +18,37 @@ from planner.scaling.types import Demand, Role
 class Prediction:
     """A mean latency the model expects, and how busy it takes the pool to be."""
 
-    latency_s: float
+    service_s: float
+    """At the engine."""
+    wait_s: float
+    """Before it."""
     utilisation: float
+
+    @property
+    def latency_s(self) -> float:
+        """Both."""
+        return self.wait_s + self.service_s
 
 
 def predict_ttft(demand: Demand, ready: int, role: Role, service: ServiceSettings) -> Prediction:
     """Mean TTFT, wait and service, with `ready` replicas; infinite when they are overloaded."""
+    prompts = engine_prompts(demand, ready, role, service)
+    if prompts is None:
+        return Prediction(math.inf, math.inf, math.inf)
+    waiting = prefill_wait(demand, prompts, ready, service.sizing)
+    return Prediction(prompts.mean_s, waiting.mean_s, demand.rate_per_s * prompts.mean_s / ready)
+
+
+def engine_prompts(demand: Demand, ready: int, role: Role, service: ServiceSettings) -> PromptService | None:
+    """What the demand's prompts take at the engine; None when an aggregated one has no time left to decode."""
     prompts = prompt_service(demand, service.profile.prefill, 1.0)
-    if role is Role.AGGREGATED:
-        step_s = predict_itl(demand, ready, role, service).latency_s
-        if math.isinf(step_s):
-            return Prediction(math.inf, demand.rate_per_s * prompts.mean_s / ready)
-        chunks = np.ceil(prompts.isl_tokens / CHUNK_TOKENS)
-        prompts = PromptService.of(prompts.isl_tokens, prompts.service_s + chunks * step_s)
-    waiting = prefill_wait(demand.rate_per_s, prompts, ready, service.sizing)
-    return Prediction(waiting.mean_s + prompts.mean_s, demand.rate_per_s * prompts.mean_s / ready)
+    if role is not Role.AGGREGATED:
+        return prompts
+    step_s = predict_itl(demand, ready, role, service).latency_s
+    if math.isinf(step_s):
+        return None
+    chunks = np.ceil(prompts.isl_tokens / CHUNK_TOKENS)
+    return PromptService.of(prompts.isl_tokens, prompts.service_s + chunks * step_s)
 
 
 def predict_itl(demand: Demand, ready: int, role: Role, service: ServiceSettings) -> Prediction:
@@ -42,8 +58,8 @@ def predict_itl(demand: Demand, ready: int, role: Role, service: ServiceSettings
     if role is Role.AGGREGATED:
         duty = demand.rate_per_s * prompt_service(demand, service.profile.prefill, 1.0).mean_s / ready
     if duty >= 1:
-        return Prediction(math.inf, duty)
+        return Prediction(math.inf, 0.0, duty)
     stretch = 1 / (1 - duty)
     concurrency = decode.settled_concurrency(demand.rate_per_s * demand.osl_tokens / ready * stretch, context)
     most = max(1.0, decode.max_concurrency(context))
-    return Prediction(decode.itl_s(concurrency, context) * stretch, max(duty, concurrency / most))
+    return Prediction(decode.itl_s(concurrency, context) * stretch, 0.0, max(duty, concurrency / most))

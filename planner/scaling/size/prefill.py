@@ -27,7 +27,7 @@ def size_prefill(
     load = demand.rate_per_s * prompts.mean_s
 
     def waiting(servers: int) -> Wait:
-        return prefill_wait(demand.rate_per_s, prompts, servers, settings)
+        return prefill_wait(demand, prompts, servers, settings)
 
     def share_met(servers: int) -> float:
         return float(waiting(servers).within(targets.ttft_s - prompts.service_s).mean())
@@ -39,6 +39,7 @@ def size_prefill(
         Step("S", prompts.mean_s, "s", f"mean of TTFT(isl) over prompts of mean {demand.isl_tokens:.0f} tokens, "
              f"times the TTFT factor {factor:.2f}"),
         Step("Cs2", prompts.cv2, "", "squared coefficient of variation of S"),
+        Step("Ca2", demand.arrival_cv2, "", "squared coefficient of variation of the time between arrivals"),
         Step("a", load, "replicas", "offered load, rate x S"),
         Step("c", replicas, "replicas", f"fewest with P(wait + S <= {targets.ttft_ms:g} ms) >= {targets.objective:g}, "
              f"{settings.routing} routing"),
@@ -58,9 +59,9 @@ def size_prefill(
     )
 
 
-def prefill_wait(rate_per_s: float, prompts: PromptService, servers: int, settings: SizingSettings) -> Wait:
+def prefill_wait(demand: Demand, prompts: PromptService, servers: int, settings: SizingSettings) -> Wait:
     """The wait of these prompts before `servers` replicas."""
-    return wait(rate_per_s, prompts.mean_s, prompts.cv2, settings.arrival_cv2, servers, settings.routing)
+    return wait(demand.rate_per_s, prompts.mean_s, prompts.cv2, demand.arrival_cv2, servers, settings.routing)
 
 
 def unattainable_ttft(prompts: PromptService, targets: Targets) -> str:

@@ -3,9 +3,11 @@
 Notation: `a` offered load in servers (arrival rate times mean service time), `c` servers, Ca2 and Cs2 the squared
 coefficients of variation of interarrival and service times.
 
-- Erlang C, the probability that an M/M/c arrival waits, from the Erlang B recursion
-  B(k) = a B(k-1) / (k + a B(k-1)) (Cooper, Introduction to Queueing Theory, 1981).
-- Allen-Cunneen: the mean wait of G/G/c is that of M/M/c times (Ca2 + Cs2)/2
+- Erlang C, the probability that an M/M/c arrival waits, from Erlang B for real c and a,
+  1/B = e^a a^-c Gamma(c + 1, a) (Jagerman 1974, BSTJ 53).
+- Arrivals that come in clumps find servers busy more often. Hayward's approximation takes clumps of z for single
+  arrivals: c/z servers, a/z load, with the peakedness z = (Ca2 + 1)/2 (Fredericks 1980, BSTJ 59); exact for Poisson.
+- Allen-Cunneen: the mean wait of those who wait is that of M/M/c times (Ca2 + Cs2)/2
   (Allen, Probability, Statistics and Queueing Theory, 1990, 5.3).
 - The tail is taken as exponential with the same mean: P(W > t) = P(wait) exp(-t / E[W | W > 0]); exact for M/M/c, and
   the heavy-traffic limit of G/G/c (Kingman 1962; Koellerstroem 1974).
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gammaincc
 
 from planner.scaling.settings import Routing
 
@@ -26,13 +29,14 @@ _LEAST_VARIABILITY = 1e-3
 """Keeps the tail finite for deterministic arrivals and service."""
 
 
-def erlang_c(servers: int, load: float) -> float:
+def erlang_c(servers: float, load: float) -> float:
     """Probability that an arrival finds all `servers` busy; 1 when the load exceeds them."""
     if load >= servers:
         return 1.0
-    blocking = 1.0
-    for k in range(1, servers + 1):
-        blocking = load * blocking / (k + load * blocking)
+    if load <= 0:
+        return 0.0
+    tail = float(gammaincc(servers + 1, load))
+    blocking = min(1.0, math.exp(servers * math.log(load) - load - math.lgamma(servers + 1)) / tail)
     return blocking / (1 - load / servers * (1 - blocking))
 
 
@@ -71,13 +75,14 @@ def wait(
     if load <= 0:
         return Wait(0.0, service_s)
     if routing == "least_loaded":
-        probability, spare = erlang_c(servers, load), servers - load
-        split_cv2 = arrival_cv2
+        queued, split_cv2 = servers, arrival_cv2
     else:
-        probability, spare = load / servers, 1 - load / servers
+        queued, load = 1, load / servers
         split_cv2 = arrival_cv2 / servers if routing == "round_robin" else 1 + (arrival_cv2 - 1) / servers
+    clump = (split_cv2 + 1) / 2
+    probability = erlang_c(queued / clump, load / clump)
     variability = max((split_cv2 + service_cv2) / 2, _LEAST_VARIABILITY)
-    return Wait(probability, variability * service_s / spare)
+    return Wait(probability, variability * service_s / (queued - load))
 
 
 def fewest(enough: Callable[[int], bool], at_least: int = 1) -> int:
