@@ -99,7 +99,7 @@ def test_check_config_names_services_when_there_are_several() -> None:
     assert [line for line in result.stdout.splitlines() if line.startswith(("services:", "  chat:", "# chat:"))] == [
         "services:",
         "  chat:",
-        "# chat: one replica, ttft 300 ms and itl 20 ms for 0.95 of the requests, isl 3000, osl 150:",
+        "# chat: one replica, ttft 200 ms and itl 20 ms for 0.95 of the requests, isl 3000, osl 150:",
     ]
     assert "warning: assistant: profile h200-llama-3.1-70b-fp8-tp4 is estimated, not measured" in result.stderr
 
