@@ -73,7 +73,7 @@ class AggregatedEngine:
     def _prompt_done(self) -> None:
         flight, self._prompt = self._prompt, None
         assert flight is not None
-        flight.first_token_s = self._loop.now_s
+        flight.prefill_end_s = flight.first_token_s = self._loop.now_s
         self._sink.first_token(flight)
         if flight.osl > 1:
             self._batch.add(flight)

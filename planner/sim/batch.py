@@ -45,11 +45,12 @@ class Batch:
         return concurrency == 1 or concurrency <= self._timing.max_concurrency(mean_context)
 
     def add(self, flight: Flight) -> None:
-        """Let a request with its first token in; it leaves after osl - 1 steps."""
+        """Let a request in; it leaves when the steps have written what it still wants."""
+        written = int(flight.first_token_s is not None)
         self._entered += 1
-        heapq.heappush(self._leaving, (self._step + flight.osl - 1, self._entered, flight))
+        heapq.heappush(self._leaving, (self._step + flight.osl - written, self._entered, flight))
         self._reserved_tokens += flight.total_tokens
-        self._context_tokens += flight.isl + 1
+        self._context_tokens += flight.isl + written
 
     def start_run(self, now_s: float, at_most: int | None = None) -> float:
         """Run to the next departure, or `at_most` steps; the time it ends."""
@@ -61,6 +62,11 @@ class Batch:
         self._run_started_s = now_s
         self._run_steps = steps
         return now_s + steps * self._step_s
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of each step of the run under way."""
+        return self._step_s
 
     def cut_run(self, now_s: float) -> float:
         """End the run at the next step boundary instead; that time."""

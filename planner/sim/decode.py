@@ -1,8 +1,13 @@
-"""A decode replica: a batch that takes in, first come, first served, what fits at each step boundary."""
+"""A decode replica: a batch that takes in, first come, first served, what fits at each step boundary.
+
+A request may come with its first token, written where its prompt was computed, or without: then its first step here
+writes it, and the wait for a place counts towards TTFT.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 from planner.sim.batch import Batch
 from planner.sim.flight import Flight, Sink
@@ -11,7 +16,7 @@ from planner.sim.timing import Timing
 
 
 class DecodeEngine:
-    """Requests with a first token go in, finished requests come out."""
+    """Computed prompts go in, finished requests come out."""
 
     def __init__(self, loop: Loop, timing: Timing, sink: Sink, on_idle: Handler) -> None:
         self._loop = loop
@@ -43,17 +48,29 @@ class DecodeEngine:
 
     def _next_run(self) -> None:
         now_s = self._loop.now_s
+        speechless: list[Flight] = []
         while self._waiting and self._batch.fits(self._waiting[0]):
             flight = self._waiting.popleft()
-            assert flight.first_token_s is not None
-            # The wait for a place is part of the gap before the second token.
-            self._sink.tokens(0, now_s - flight.first_token_s)
+            if flight.first_token_s is None:
+                speechless.append(flight)
+            else:
+                # The wait for a place is part of the gap before the second token.
+                self._sink.tokens(0, now_s - flight.first_token_s)
             self._batch.add(flight)
         if self._batch:
-            self._schedule(self._batch.start_run(now_s))
+            ends_s = self._batch.start_run(now_s)
+            for flight in speechless:
+                self._loop.at(now_s + self._batch.step_s, partial(self._first_token, flight))
+            # What the first step writes for newcomers has no gap before it.
+            self._sink.tokens(-len(speechless), -len(speechless) * self._batch.step_s)
+            self._schedule(ends_s)
         else:
             self._run_ends_s = None
             self._on_idle()
+
+    def _first_token(self, flight: Flight) -> None:
+        flight.first_token_s = self._loop.now_s
+        self._sink.first_token(flight)
 
     def _schedule(self, ends_s: float) -> None:
         self._run_ends_s = ends_s

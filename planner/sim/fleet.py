@@ -24,12 +24,6 @@ from planner.sim.prefill import PrefillEngine
 from planner.sim.settings import FleetSettings
 from planner.sim.timing import Timing
 
-_ENGINES: dict[Role, Callable[[Loop, Timing, Sink, Handler], Engine]] = {
-    Role.PREFILL: PrefillEngine,
-    Role.DECODE: DecodeEngine,
-    Role.AGGREGATED: AggregatedEngine,
-}
-
 
 class Fleet:
     """The pools of one service, and the sink its engines report to."""
@@ -40,16 +34,22 @@ class Fleet:
         self._ledger = ledger
         self._max_kv_tokens = settings.timing.max_kv_tokens
         self._window = Window(loop.now_s)
+        self._first_token_from = settings.first_token_from
         self._pools: dict[Role, Pool] = {}
+        engines: dict[Role, Callable[[Loop, Timing, Sink, Handler], Engine]] = {
+            Role.PREFILL: partial(PrefillEngine, discipline=settings.prefill),
+            Role.DECODE: DecodeEngine,
+            Role.AGGREGATED: AggregatedEngine,
+        }
         for role, setup in settings.pools.items():
             self._pools[role] = Pool(
                 loop,
                 self.cluster,
                 setup.gpus_per_replica,
                 settings.startup_s,
-                "least_loaded" if role is Role.DECODE else settings.routing,
+                settings.decode_routing if role is Role.DECODE else settings.routing,
                 Random(f"{seed}:routing:{role}"),
-                partial(_ENGINES[role], loop, settings.timing, self),
+                partial(engines[role], loop, settings.timing, self),
             )
             self._pools[role].start_with(setup.replicas)
         self._entry = self._pools.get(Role.PREFILL) or self._pools[Role.AGGREGATED]
@@ -80,16 +80,20 @@ class Fleet:
         self._window = Window(self._loop.now_s)
         return samples
 
+    def prompt_done(self, flight: Flight) -> None:
+        """From a prefill replica."""
+        if self._first_token_from is Role.PREFILL:
+            flight.first_token_s = self._loop.now_s
+            self.first_token(flight)
+            if flight.osl == 1:
+                flight.finish_s = flight.first_token_s
+                self.finished(flight)
+                return
+        self._pools[Role.DECODE].submit(flight)
+
     def first_token(self, flight: Flight) -> None:
-        """From a prefill or aggregated replica."""
+        """From the replica that writes it."""
         self._window.first_token(flight)
-        if Role.DECODE not in self._pools:
-            return
-        if flight.osl > 1:
-            self._pools[Role.DECODE].submit(flight)
-        else:
-            flight.finish_s = flight.first_token_s
-            self.finished(flight)
 
     def tokens(self, count: int, seconds: float) -> None:
         """From a decode or aggregated replica."""

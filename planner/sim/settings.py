@@ -6,11 +6,12 @@ It is the truth a policy does not see, and may differ from the policy's own sett
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from planner.errors import UserError
 from planner.scaling.settings import Routing, ServiceSettings
 from planner.scaling.types import Role
+from planner.sim.prefill import Discipline
 from planner.sim.timing import TabulatedTiming, Timing
 
 
@@ -35,9 +36,15 @@ class FleetSettings:
     startup_s: float
     """A placed replica is ready this much later."""
     routing: Routing
-    """In front of the prefill (or aggregated) pool; decode is always least loaded."""
+    """In front of the prefill (or aggregated) pool."""
     gpus: int | None = None
     """GPUs in the cluster; replicas beyond stay pending. None: never short."""
+    prefill: Discipline = field(default_factory=Discipline)
+    """Of a prefill pool's engines."""
+    decode_routing: Routing = "least_loaded"
+    first_token_from: Role = Role.PREFILL
+    """Who writes the first token of a disaggregated service: prefill at once, or decode with its first step, so that
+    the wait for a place there counts towards TTFT."""
 
     def __post_init__(self) -> None:
         if set(self.pools) not in ({Role.PREFILL, Role.DECODE}, {Role.AGGREGATED}):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.scaling.types import Role
+from planner.scaling.types import Role, Sample
 from planner.sim.fleet import Fleet
 from planner.sim.flight import Flight
 from planner.sim.ledger import Ledger
@@ -120,3 +121,27 @@ def test_never_holds_more_gpus_than_the_cluster_has(script: Script) -> None:
     counts = stage.fleet.counts().values()
     held = sum(pool.ready + pool.starting + pool.draining for pool in counts)
     assert stage.fleet.cluster.held_gpus == held * GPUS_PER_REPLICA
+
+
+@pytest.mark.parametrize(("first_token_from", "first_token_s"), [(Role.PREFILL, 0.100), (Role.DECODE, 0.110)])
+def test_the_first_token_comes_from_prefill_or_with_decodes_first_step(
+    first_token_from: Role, first_token_s: float
+) -> None:
+    """100 tokens take 100 ms, a step 10 ms: both ways the third and last token comes 20 ms after the first."""
+    setup = FleetSettings(
+        pools={role: PoolSetup(1, 1) for role in (Role.PREFILL, Role.DECODE)},
+        timing=LinearTiming(prefill_s_per_token=0.001, step_base_s=0.010),
+        startup_s=0,
+        routing="least_loaded",
+        first_token_from=first_token_from,
+    )
+    loop = Loop()
+    fleet = Fleet(setup, loop, Ledger(), seed=0)
+    flight = fleet.arrive(Request(0.0, 100, 3))
+    loop.run_until(1.0)
+
+    assert flight.first_token_s == pytest.approx(first_token_s)
+    assert flight.finish_s == pytest.approx(first_token_s + 0.020)
+    itl_s = fleet.read_metrics().itl_s
+    assert isinstance(itl_s, Sample)
+    assert itl_s.value == pytest.approx(0.010)

@@ -210,7 +210,7 @@ def test_finished_requests_are_judged_as_the_lifecycle_does(raw: list[tuple[floa
     for arrival_s, until_first_s, until_last_s, osl in raw:
         first_s = arrival_s + until_first_s
         last_s = first_s + until_last_s * (osl > 1)
-        flight = Flight(arrival_s, 10, osl, arrival_s, first_s, last_s)
+        flight = Flight(arrival_s, 10, osl, arrival_s, first_s, first_s, last_s)
         ledger.arrive(flight)
         ledger.finish(flight)
         record = RequestRecord(arrival_s).started(arrival_s).produced(1, first_s)
