@@ -120,7 +120,7 @@ class Journal:
     @classmethod
     def _of(cls, path: Path, records: list[dict[str, Any]], torn: str | None) -> Self:
         if not records or not isinstance(records[0], dict) or records[0].get("schema") != SCHEMA:
-            raise JournalError(f"{path}: is not a journal; write one with: planner simulate --journal FILE")
+            raise JournalError(f"{path}: is not a journal; write one with: planner simulate --journal FILE, or replay")
         start = records[0]
         if start.get("schema_version") != SCHEMA_VERSION:
             raise JournalError(

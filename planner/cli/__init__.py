@@ -25,9 +25,11 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "simulate": "planner.cli.simulate",
+    "replay": "planner.cli.replay",
     "explain": "planner.cli.explain",
     "check-config": "planner.cli.check_config",
     "profile": "planner.cli.profile",
+    "generate": "planner.cli.generate",
     "completion": "planner.cli.completion",
 }
 """Command name to the module that defines it as `command`."""
@@ -71,7 +73,7 @@ def main() -> None:
         sys.exit(EXIT_USER_ERROR)
 
 
-_EXTRAS = {"prophet": "prophet", "plotly": "sim", "aiconfigurator_core": "estimate"}
+_EXTRAS = {"prophet": "prophet", "plotly": "sim", "joblib": "sim", "aiconfigurator_core": "estimate"}
 
 
 def _fail(message: str, code: int) -> None:

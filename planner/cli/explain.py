@@ -13,7 +13,7 @@ import click
 @click.option("--service", help="Only this service. Default: all.")
 @click.option("--list", "list_all", is_flag=True, help="List the decisions that changed the fleet, one a line.")
 def command(journal: Path, decision: int | None, service: str | None, list_all: bool) -> None:
-    """Explain a decision of JOURNAL (written by `planner simulate --journal FILE`).
+    """Explain a decision of JOURNAL (written by simulate or replay with --journal).
 
     The decision is computed anew from the record. Exit code 1 when the result is not the recorded one, 2 when the
     journal cannot be used.

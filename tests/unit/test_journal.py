@@ -92,7 +92,7 @@ def test_a_torn_tail_is_read_past_and_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("", r"is not a journal; write one with: planner simulate --journal FILE", id="empty"),
+        pytest.param("", r"is not a journal; write one with: planner simulate --journal FILE, or replay", id="empty"),
         pytest.param("a,b\n1,2\n", r"journal.jsonl:1: is damaged", id="another file"),
         pytest.param('{"kind":"tick"}\n', r"is not a journal", id="without a start"),
         pytest.param('[1]\n', r"is not a journal", id="no object"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import count, islice, pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -14,9 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.sim.loads import JITTER_S, Request, superposed
+from planner.sim.readers import Recorded, recognised
+from planner.sim.trace_file import TraceFile
 from planner.sim.traces import TraceError, load_trace
 
 HEADER = "t_seconds,isl,osl\n"
+MINUTES = "t,requests,mean_isl,mean_osl\n"
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+MOONCAKE = '{"timestamp": 2000, "input_length": 10, "output_length": 2, "hash_ids": [1, 2]}\n'
 
 
 def written(folder: Path, text: str, name: str = "trace.csv") -> Path:
@@ -37,6 +44,149 @@ def test_reads_gzip_other_columns_and_a_time_named_t(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"model,t,isl,osl\nx,0,10,2\n"))
 
     assert list(load_trace(path)) == [Request(0.0, 10, 2)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(HEADER + "7,10,2\n8.5,20,3\n", id="requests"),
+        pytest.param(AZURE + "2021-01-01 23:59:59.5000000,10,2\n2021-01-02 00:00:01,20,3\n", id="Azure 2023"),
+        pytest.param(
+            AZURE + "2024-05-10 00:00:00+00:00,10,2\n2024-05-10 01:00:01.500000+01:00,20,3\n", id="Azure 2024"
+        ),
+        pytest.param(BURSTGPT + "5,m,10,2,12,API log\n6.5,m,20,3,23,API log\n", id="BurstGPT"),
+        pytest.param(
+            "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+            "5,,1,m,10,2,12,API log\n6.5,,1,m,20,3,23,API log\n",
+            id="BurstGPT with sessions",
+        ),
+        pytest.param(MOONCAKE + '\n{"timestamp": 3500, "input_length": 20, "output_length": 3}', id="Mooncake"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_tells_recorded_requests_by_their_header(tmp_path: Path, text: str, suffix: str) -> None:
+    path = tmp_path / f"trace.any{suffix}"
+    path.write_bytes(gzip.compress(text.encode()) if suffix else text.encode())
+
+    assert list(load_trace(path)) == [Request(0.0, 10, 2), Request(1.5, 20, 3)]
+
+
+def test_keeps_the_microseconds_of_a_time_of_day(tmp_path: Path) -> None:
+    path = written(tmp_path, AZURE + "2023-11-16 18:15:46.6805900,1,1\n2023-11-16 18:15:46.6805919,1,1\n")
+
+    assert [request.arrival_s for request in load_trace(path)] == pytest.approx([0.0, 1e-6], abs=1e-7)
+
+
+def test_leaves_failed_requests_out_and_says_how_many(tmp_path: Path) -> None:
+    rows = "".join(f"{second},m,{10 + second},{second % 3},0,API log\n" for second in range(9))
+    path = written(tmp_path, BURSTGPT + rows)
+
+    trace, slice_of_it = load_trace(path), load_trace(path, start_s=1, end_s=5)
+
+    assert [request.arrival_s for request in trace] == [1, 2, 4, 5, 7, 8]
+    assert trace.notes() == (f"{path}: 3 failed requests (0 response tokens) left out",)
+    assert list(slice_of_it) == [Request(0.0, 11, 1), Request(1.0, 12, 2), Request(3.0, 14, 1)]
+    assert slice_of_it.notes() == (f"{path}: 1 failed requests (0 response tokens) left out",)
+
+
+def test_a_whole_trace_has_nothing_to_note(tmp_path: Path) -> None:
+    assert load_trace(written(tmp_path, HEADER + "0,1,1\n")).notes() == ()
+
+
+def test_a_table_of_minutes_gives_each_minute_its_rate_and_lengths(tmp_path: Path) -> None:
+    table = MINUTES + "600,3000,1000.4,99.6\n660,0,,\n720,6000,2000,300\n"
+    requests = list(load_trace(written(tmp_path, table), seed=3))
+    minutes = [[request for request in requests if start_s <= request.arrival_s < start_s + 60] for start_s in (0, 60)]
+    last = [request for request in requests if request.arrival_s >= 120]
+
+    assert len(minutes[0]) == pytest.approx(3000, abs=5 * math.sqrt(3000))
+    assert minutes[1] == []
+    assert len(last) == pytest.approx(6000, abs=5 * math.sqrt(6000))
+    assert fmean(request.isl for request in minutes[0]) == pytest.approx(1000, rel=5 * 0.2 / math.sqrt(3000))
+    assert fmean(request.osl for request in last) == pytest.approx(300, rel=5 * 0.2 / math.sqrt(6000))
+    assert requests[-1].arrival_s < 180
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(MINUTES + "0,5,,9\n", r"line 2: mean_isl '' is undefined in a minute with req", id="blank length"),
+        pytest.param(
+            MINUTES + "0,5,9,\n", r"line 2: mean_osl '' is undefined .*; give the mean length", id="blank osl"
+        ),
+        pytest.param(MINUTES + "0,,9,9\n", r"line 2: requests '' is not a number; write", id="blank requests"),
+        pytest.param(MINUTES + "0,1,9,9\n120,1,9,9\n", r"line 3: t '120' is not 60 s after .*; give every", id="gap"),
+        pytest.param(AZURE + "noon,1,1\n", r"line 2: TIMESTAMP 'noon' is not a time; write it as 2023-", id="no time"),
+        pytest.param(
+            AZURE + "2023-01-02 00:00:00,1,1\n2023-01-01 00:00:00,1,1\n",
+            r"line 3: TIMESTAMP '2023-01-01 00:00:00' comes before 2023-01-02 00:00:00 in the row above; sort",
+            id="unsorted times of day",
+        ),
+        pytest.param(AZURE + "2023-01-02 00:00:00,1,0\n", r"line 2: GeneratedTokens '0' is shorter", id="no answer"),
+        pytest.param(BURSTGPT + "1,m,0,5,5,x\n", r"line 2: Request tokens '0' is shorter than one", id="no question"),
+        pytest.param(MOONCAKE + "oops\n", r"line 2: 'oops' is not a JSON object; give one in each line", id="not JSON"),
+        pytest.param(MOONCAKE + "[1]\n", r"line 2: '\[1\]' is not a JSON object", id="a JSON list"),
+        pytest.param(MOONCAKE + "{}", r"line 2: timestamp None is not a number; write", id="a missing key"),
+        pytest.param(MOONCAKE.replace("10", "true"), r"line 1: input_length True is not a number", id="a boolean"),
+        pytest.param(MOONCAKE.replace("10", "[3]"), r"line 1: input_length \[3\] is not a number", id="a nested list"),
+        pytest.param(MOONCAKE.replace("10", "NaN"), r"line 1: input_length nan is not finite", id="JSON NaN"),
+        pytest.param(MOONCAKE.replace("10", "1" * 400), r"line 1: input_length 1+ is not a number", id="huge"),
+        pytest.param(MOONCAKE + MOONCAKE.replace("2000", "1"), r"line 2: timestamp 1 comes before 2000", id="unsorted"),
+    ],
+)
+def test_refuses_public_traces_and_minutes_that_make_no_sense(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        list(load_trace(written(tmp_path, text)))
+
+
+class Endless(io.RawIOBase):
+    """A file of `first`, then row after row for ever, that counts what was read of it."""
+
+    def __init__(self, first: str, row: str) -> None:
+        self.rows: Iterator[str] = (row % index if index else first for index in count())
+        self.left = b""
+        self.bytes_read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        while len(self.left) < len(buffer):
+            self.left += next(self.rows).encode()
+        buffer[:], self.left = self.left[: len(buffer)], self.left[len(buffer) :]
+        self.bytes_read += len(buffer)
+        return len(buffer)
+
+
+@pytest.mark.parametrize(
+    ("first", "row"),
+    [
+        pytest.param(HEADER, "%d,10,2\n", id="requests"),
+        pytest.param("t,request_rate,isl,osl\n", "%d,1,10,2\n", id="load table"),
+        pytest.param(BURSTGPT, "%d,m,10,2,12,x\n", id="BurstGPT"),
+        pytest.param(MOONCAKE, '{"timestamp": 1%06d, "input_length": 10, "output_length": 2}\n', id="Mooncake"),
+    ],
+)
+def test_reads_no_further_than_it_is_asked(first: str, row: str) -> None:
+    opened: list[Endless] = []
+
+    def open_text() -> io.TextIOWrapper:
+        opened.append(Endless(first, row))
+        return io.TextIOWrapper(io.BufferedReader(opened[-1], buffer_size=8192))
+
+    file = TraceFile("endless", open_text)
+    form = recognised(file)
+    rows: Iterator[object] = form.requests(file) if isinstance(form, Recorded) else form.levels(file)
+
+    assert len(list(islice(rows, 1000))) == 1000
+    # A thousand of these rows are at most 62 kB; a few buffers come on top.
+    assert max(raw.bytes_read for raw in opened) <= 1000 * 64 + 4 * 8192
+
+
+def test_a_slice_does_not_read_beyond_its_end(tmp_path: Path) -> None:
+    path = written(tmp_path, HEADER + "0,1,1\n10,2,1\n11,bad,1\n")
+
+    assert list(load_trace(path, end_s=10)) == [Request(0.0, 1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -172,3 +322,11 @@ def test_thinning_keeps_about_the_share_asked_for() -> None:
     requests = [Request(float(second), 1, 1) for second in range(10_000)]
 
     assert len(list(superposed(requests, 0.3, seed=1))) == pytest.approx(3000, abs=5 * math.sqrt(10_000 * 0.3 * 0.7))
+
+
+@pytest.mark.parametrize("name", ["azure2023_code", "mooncake_conversation"])
+def test_minutes_draw_as_many_requests_as_were_recorded(shared_data: Path, name: str) -> None:
+    recorded = sum(1 for _ in load_trace(shared_data / f"traces/requests/{name}.csv.gz"))
+    from_minutes = sum(1 for _ in load_trace(shared_data / f"traces/minute/{name}.csv.gz"))
+
+    assert from_minutes == pytest.approx(recorded, abs=5 * math.sqrt(recorded))

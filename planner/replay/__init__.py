@@ -1,0 +1,1 @@
+"""Recorded series through the real tick: what would have been decided, and why, without a fleet."""
