@@ -81,6 +81,49 @@ def test_records_a_journal(load: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert kinds == ["start", *["tick"] * 6]
 
 
+def test_compares_policies_side_by_side(
+    load: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs = "planner,static:2+1,hpa:utilisation"
+
+    assert ran(monkeypatch, "--trace", str(load), "--compare", specs, "--compare-startup", "0,60") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{load} on h200-llama-3.1-8b-fp8-tp1, TTFT 500 ms, ITL 50 ms, objective 95%"
+    assert [line.split()[:2] for line in lines[2:]] == [
+        [policy, startup] for startup in ("0", "60") for policy in specs.split(",")
+    ]
+
+
+def test_compares_one_of_each_kind_when_not_told_which(
+    load: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(monkeypatch, "--trace", str(load), "--compare", "--json") == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "sla-planner/comparison/1"
+    assert document["trace"] == str(load)
+    assert [run["policy"] for run in document["runs"]] == [
+        "planner", "published", "hpa:utilisation", "hpa:queue", "static:peak", "clairvoyant",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="one run"),
+        pytest.param(["--static", "2,1"], id="a fixed fleet"),
+        pytest.param(["--compare", "planner,clairvoyant"], id="a comparison"),
+    ],
+)
+def test_writes_a_page(load: Path, tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    report = tmp_path / "report.html"
+
+    assert ran(monkeypatch, "--trace", str(load), "--report", str(report), *arguments) == 0
+
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -93,6 +136,15 @@ def test_records_a_journal(load: Path, tmp_path: Path, monkeypatch: pytest.Monke
         pytest.param(["--static", "1,1", "--journal", "x"], "a static fleet decides nothing", id="static journal"),
         pytest.param(["--journal", "/dev/null/x"], "error: --journal: /dev/null/x cannot be written", id="journal"),
         pytest.param(["--gpus", "1"], "gpus", id="budget below the minima"),
+        pytest.param(["--compare", "plannr"], "'plannr' is no policy; did you mean planner?", id="policy"),
+        pytest.param(["--compare", "static:1"], "'static:1' is no fleet of prefill and decode", id="split"),
+        pytest.param(["--compare", "planner", "--static", "1,1"], "--static: compare it with the", id="two ways"),
+        pytest.param(["--compare", "planner", "--journal", "x"], "--journal: records one run", id="journal of many"),
+        pytest.param(["--compare-startup", "0,60"], "--compare-startup: there is nothing to comp", id="no compare"),
+        pytest.param(
+            ["--compare", "planner", "--compare-startup", "0,-1"], "'0,-1' must be seconds of 0 or more", id="start-up"
+        ),
+        pytest.param(["--report", "/dev/null/x"], "error: --report: /dev/null/x cannot be written", id="report"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

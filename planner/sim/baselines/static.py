@@ -1,15 +1,16 @@
-"""Fleets to compare a policy with."""
+"""Fleets that never change: one sized for the peak, and every way to split a number of GPUs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 
 from planner.errors import UserError
 from planner.scaling.profile import Profile
+from planner.scaling.settings import PoolSettings
 from planner.scaling.size.throughput import size_by_throughput
 from planner.scaling.size.types import Factors
-from planner.scaling.types import Demand, Role
+from planner.scaling.types import Role
+from planner.sim.baselines.windows import demands
 from planner.sim.loads import Request
 from planner.slo.targets import Targets
 
@@ -24,7 +25,7 @@ def static_peak(
     """
     roles = tuple(roles)
     peak: dict[Role, int] = {}
-    for demand in _demands(requests, interval_s):
+    for _, demand in demands(requests, interval_s):
         for role in roles:
             needed = size_by_throughput(role, demand, targets, profile, Factors()).replicas
             peak[role] = max(peak.get(role, 0), needed)
@@ -33,10 +34,15 @@ def static_peak(
     return peak
 
 
-def _demands(requests: Iterable[Request], interval_s: float) -> Iterable[Demand]:
-    for _, group in groupby(requests, key=lambda request: request.arrival_s // interval_s):
-        lengths = [(request.isl, request.osl) for request in group]
-        count = len(lengths)
-        isl, osl = (sum(column) / count for column in zip(*lengths, strict=True))
-        isl_squared = sum(isl_one**2 for isl_one, _ in lengths) / count
-        yield Demand(count / interval_s, isl, osl, max(0.0, isl_squared / isl**2 - 1))
+def splits(pools: Mapping[Role, PoolSettings], gpus: int) -> list[Mapping[Role, int]]:
+    """Every fleet of at least one replica per pool that uses exactly `gpus` GPUs; empty when there is none."""
+    role, *others = pools
+    per_replica = pools[role].gpus_per_replica
+    if not others:
+        return [{role: gpus // per_replica}] if gpus > 0 and gpus % per_replica == 0 else []
+    rest = {other: pools[other] for other in others}
+    return [
+        {role: count, **split}
+        for count in range(1, gpus // per_replica + 1)
+        for split in splits(rest, gpus - count * per_replica)
+    ]
