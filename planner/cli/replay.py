@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from planner.cli.options import config_from_options, config_options
+from planner.cli.outputs import journal_to, progress
 from planner.errors import UserError
-
-if TYPE_CHECKING:
-    from planner.config import LoadedConfig
-    from planner.replay.run import Record
 
 
 @click.command("replay")
@@ -61,7 +55,7 @@ def command(
     # The journal must hold the configuration that decided, or its decisions would not reproduce.
     loaded = config_from_document(assumptions.amended(configured.to_document(), name), configured.profile_documents())
     settings = build_settings(loaded)
-    with _journal(journal_path, loaded) as record, _progress(min(to_s, recording.end_s)) as on_tick:
+    with journal_to(journal_path, loaded) as record, progress(min(to_s, recording.end_s), "replaying") as on_tick:
         replayed = replay(recording, settings, assumptions, from_s=from_s, to_s=to_s, record=record, on_tick=on_tick)
     if as_json:
         played = {"file": str(file), "config": loaded.to_document()}
@@ -70,28 +64,3 @@ def command(
     chosen = settings.services[name]
     click.echo(f"{file} on {chosen.profile.name}, start-up {chosen.startup_s:g} s, budget {settings.budget_gpus} GPUs")
     click.echo(report(replayed, assumptions.notes, every_tick=verbose))
-
-
-@contextmanager
-def _journal(path: Path | None, loaded: LoadedConfig) -> Iterator[Record | None]:
-    if path is None:
-        yield None
-        return
-    from planner.journal import JournalWriter
-
-    try:
-        stream = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--journal: {path} cannot be written ({error.strerror}); choose another path") from None
-    with stream:
-        yield JournalWriter(stream, loaded.to_document(), loaded.profile_documents()).record
-
-
-@contextmanager
-def _progress(end_s: float) -> Iterator[Callable[[float], None] | None]:
-    """A bar on stderr, where someone watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=max(1, round(end_s)), label="replaying", file=sys.stderr) as bar:
-        yield lambda now_s: bar.update(round(now_s) - bar.pos)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli.options import config_from_options, config_options
+from planner.cli.outputs import journal_to, progress, written
 from planner.cli.simulate_compare import compare_policies, print_comparison
 from planner.errors import UserError
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from planner.scaling.types import Role
     from planner.sim.baselines.contenders import World
     from planner.sim.compare import Played
-    from planner.sim.policies import Record
     from planner.sim.traces import Trace
 
 _PEAK = "peak"
@@ -36,7 +35,7 @@ _PEAK = "peak"
     default="demo",
     show_default=True,
     metavar="FILE|demo",
-    help="CSV or CSV.GZ: t_seconds,isl,osl per request, or a load table t,request_rate,isl,osl.",
+    help="CSV or JSON lines, .gz or not: requests, a load table, or a published format; its header tells which.",
 )
 @click.option("--scale", default=1.0, show_default=True, metavar="X", help="Multiply the trace's request rate.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same run.")
@@ -106,7 +105,7 @@ def command(
         else:
             replicas = None if static is None else _fixed_replicas(static, service, trace)
             contender = planner(world) if replicas is None else fixed(world, replicas)
-            with _journal(journal_path, loaded) as record, _progress(last_arrival_s) as on_tick:
+            with journal_to(journal_path, loaded) as record, progress(last_arrival_s, "simulating") as on_tick:
                 played = [play(contender, seed, on_tick=on_tick, record=record)]
             result = played[0].result
             if as_json:
@@ -181,38 +180,9 @@ def _report(path: Path | None) -> Iterator[Callable[[list[Played], World, str], 
     from planner.sim.html import page, plotly_script
 
     script = plotly_script()
-    try:
-        stream = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--report: {path} cannot be written ({error.strerror}); choose another path") from None
-    with stream:
+    with written(path, "--report") as stream:
 
         def write(played: list[Played], world: World, head: str) -> None:
             stream.write(page(played, world, head, script))
 
         yield write
-
-
-@contextmanager
-def _journal(path: Path | None, loaded: LoadedConfig) -> Iterator[Record | None]:
-    if path is None:
-        yield None
-        return
-    from planner.journal import JournalWriter
-
-    try:
-        stream = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--journal: {path} cannot be written ({error.strerror}); choose another path") from None
-    with stream:
-        yield JournalWriter(stream, loaded.to_document(), loaded.profile_documents()).record
-
-
-@contextmanager
-def _progress(last_arrival_s: float) -> Iterator[Callable[[float], None] | None]:
-    """A bar on stderr, where someone watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=max(1, round(last_arrival_s)), label="simulating", file=sys.stderr) as bar:
-        yield lambda now_s: bar.update(round(now_s) - bar.pos)

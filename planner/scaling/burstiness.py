@@ -51,7 +51,7 @@ def learn(
     known: Burstiness, observation: Observation, present: Demand, factor: float, service: ServiceSettings
 ) -> tuple[Burstiness, str]:
     """Burstiness after this observation, and what became of it; `factor` is the TTFT factor."""
-    role = Role.AGGREGATED if Role.AGGREGATED in service.pools else Role.PREFILL
+    role = service.prefill_role
     pool = observation.pools[role]
     after = replace(known, queue_empty=isinstance(pool.waiting, Valid) and pool.waiting.value == 0)
     rate, queue, replicas = observation.rate_per_s, observation.queue_s, pool.replicas

@@ -20,7 +20,7 @@ from planner.scaling.reading import Missing, Reading, Valid
 from planner.scaling.settings import CorrectionSettings, ServiceSettings
 from planner.scaling.size.predict import Prediction, predict_itl, predict_ttft
 from planner.scaling.size.types import Factors
-from planner.scaling.types import Demand, Observation, Role
+from planner.scaling.types import Demand, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,7 @@ def _corrected(
         for role, pool in observation.pools.items()
         if not isinstance(pool.replicas, Missing)
     }
-    ttft_role = Role.AGGREGATED if Role.AGGREGATED in service.pools else Role.PREFILL
-    itl_role = Role.AGGREGATED if Role.AGGREGATED in service.pools else Role.DECODE
+    ttft_role, itl_role = service.prefill_role, service.decode_role
     ttft, ttft_note = factors.ttft, "no Ready replica"
     itl, itl_note = factors.itl, "no Ready replica"
     if ready[ttft_role] > 0:

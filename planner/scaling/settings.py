@@ -121,6 +121,16 @@ class ServiceSettings:
     priority: int = 0
     """Higher is served first when the budget is short."""
 
+    @property
+    def prefill_role(self) -> Role:
+        """The pool that computes prompts."""
+        return Role.AGGREGATED if Role.AGGREGATED in self.pools else Role.PREFILL
+
+    @property
+    def decode_role(self) -> Role:
+        """The pool that writes tokens."""
+        return Role.AGGREGATED if Role.AGGREGATED in self.pools else Role.DECODE
+
 
 @dataclass(frozen=True, slots=True)
 class PlannerSettings:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 
 from planner.scaling.decision import TickResult
 from planner.scaling.forecast.types import Forecast
@@ -76,7 +75,8 @@ def compare(contenders: Sequence[Contender], seed: int, jobs: int | None = None)
 
     Raises ModuleNotFoundError without joblib.
     """
-    joblib = import_module("joblib")  # not an import statement: it has no types
+    import joblib
+
     jobs = min(len(contenders), jobs or os.cpu_count() or 1)
     tasks = (joblib.delayed(play)(contender, seed) for contender in contenders)
     results: Iterator[Played] = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)

@@ -33,6 +33,12 @@ CHUNK_TOKENS = 8192
 """Prompt tokens an engine computes in one step: vLLM's default token budget for online serving on large GPUs."""
 
 
+def sharing_steps(alone: PromptService, step_s: float) -> PromptService:
+    """Prompts whose every chunk shares a decode step of `step_s`, from what they take alone."""
+    chunks = np.ceil(alone.isl_tokens / CHUNK_TOKENS)
+    return PromptService.of(alone.isl_tokens, alone.service_s + chunks * step_s)
+
+
 @dataclass(frozen=True, slots=True)
 class _Load:
     """What `servers` aggregated replicas carry, and how well."""
@@ -66,8 +72,7 @@ def size_aggregated(
         most = largest_within(targets.itl_s * (1 - duty) / factors.itl, context, profile.decode)
         running = profile.decode.settled_concurrency(stretched * factors.itl / servers, context)
         step_s = profile.decode.itl_s(running, context) * factors.itl
-        chunks = np.ceil(alone.isl_tokens / CHUNK_TOKENS)
-        prompts = PromptService.of(alone.isl_tokens, alone.service_s + chunks * step_s)
+        prompts = sharing_steps(alone, step_s)
         waiting = prefill_wait(demand, prompts, servers, settings)
         ttft_met = float(waiting.within(targets.ttft_s - prompts.service_s).mean())
         return _Load(duty, most, running, prompts, ttft_met, InFlight.of(stretched, itl_s).at_most(most, servers))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from planner.scaling.settings import ServiceSettings
-from planner.scaling.size.aggregated import CHUNK_TOKENS
+from planner.scaling.size.aggregated import sharing_steps
 from planner.scaling.size.prefill import prefill_wait
 from planner.scaling.size.prompts import PromptService, prompt_service
 from planner.scaling.types import Demand, Role
@@ -47,8 +45,7 @@ def engine_prompts(demand: Demand, ready: int, role: Role, service: ServiceSetti
     step_s = predict_itl(demand, ready, role, service).latency_s
     if math.isinf(step_s):
         return None
-    chunks = np.ceil(prompts.isl_tokens / CHUNK_TOKENS)
-    return PromptService.of(prompts.isl_tokens, prompts.service_s + chunks * step_s)
+    return sharing_steps(prompts, step_s)
 
 
 def predict_itl(demand: Demand, ready: int, role: Role, service: ServiceSettings) -> Prediction:
