@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from planner.sim.loads import Level, Request
-from planner.sim.trace_file import Row, TraceError, TraceFile, timed
+from planner.trace_file import Row, TraceError, TraceFile, timed
 
 _MINUTE_S = 60.0
 

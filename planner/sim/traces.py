@@ -20,7 +20,7 @@ from pathlib import Path
 
 from planner.sim.loads import Request, drawn, superposed
 from planner.sim.readers import Recorded, recognised
-from planner.sim.trace_file import TraceError, TraceFile, open_text
+from planner.trace_file import TraceError, TraceFile, open_text
 
 __all__ = ["DEMO", "Trace", "TraceError", "load_trace"]
 

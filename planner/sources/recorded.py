@@ -27,7 +27,7 @@ from typing import IO
 
 from planner.errors import UserError
 from planner.scaling.types import Role
-from planner.sim.trace_file import Row, TraceFile, open_text, timed
+from planner.trace_file import Row, TraceFile, open_text, timed
 
 GAUGES = ("wanted", "ready", "starting", "pending", "draining", "reporting", "waiting", "running")
 """What may be recorded of a pool, as the fields of `PoolSamples` are called."""

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from planner.sim.loads import JITTER_S, Request, superposed
 from planner.sim.readers import Recorded, recognised
-from planner.sim.trace_file import TraceFile
 from planner.sim.traces import TraceError, load_trace
+from planner.trace_file import TraceFile
 
 HEADER = "t_seconds,isl,osl\n"
 MINUTES = "t,requests,mean_isl,mean_osl\n"
