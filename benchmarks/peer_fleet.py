@@ -12,33 +12,26 @@ What is compared: the share meeting TTFT 500 ms and ITL 50 ms, and the quantiles
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from peers.rust_fleet import STEP_TOKENS, peer_python, run_peer, write_timing, write_trace
 
 from planner.profiler.library import load_profile
 from planner.scaling.profile import Profile
 from planner.scaling.types import Role
+from planner.sim.engine import Discipline
+from planner.sim.lives import Lives
 from planner.sim.loads import Level, Request, drawn
 from planner.sim.policies import StaticPolicy
-from planner.sim.prefill import Discipline
-from planner.sim.run import Result, simulate
-from planner.sim.settings import FleetSettings, PoolSetup
+from planner.sim.run import Result, Workload, simulate
+from planner.sim.settings import Conditions, FleetSettings, PoolSetup
 from planner.sim.timing import TabulatedTiming
 from planner.slo.targets import Targets
 
-PEER = ("ai-dynamo==1.4.2", "ai-dynamo-runtime==1.4.2")
-NEEDS = ("numpy<2.4", "pydantic<=2.13", "uvloop", "msgspec", "typing-extensions")
-DRIVER = Path(__file__).parent / "peers" / "dynamo_fleet.py"
 TARGETS = Targets(isl_tokens=3000, osl_tokens=150, ttft_ms=500, itl_ms=50)
 
 
@@ -67,59 +60,21 @@ SETUPS = (
 PREFILL_SEQS = (512, 4)
 
 
-def peer_python(folder: Path | None) -> Path:
-    """The interpreter of a virtual environment with the peer; made in a cache when none is given."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sla-planner" / "peers" / "dynamo-1.4.2"
-    python = (folder or cache) / "bin" / "python"
-    if not python.exists():
-        if folder is not None:
-            raise SystemExit(f"--peer: {folder} holds no bin/python; leave it out to install the peer")
-        print(f"Installing {PEER[0]} into {cache}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", cache], check=True)
-        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", *PEER], check=True)
-        subprocess.run([*pip, *NEEDS], check=True)
-    return python
-
-
-def write_trace(requests: list[Request], path: Path) -> None:
-    """Mooncake JSONL; block hashes all differ, so that nothing is found in a cache."""
-    block = 0
-    with path.open("w") as file:
-        for request in requests:
-            blocks = -(-request.isl // 512)
-            line = {"timestamp": request.arrival_s * 1e3, "input_length": request.isl, "output_length": request.osl,
-                    "hash_ids": list(range(block, block + blocks))}  # fmt: skip
-            file.write(json.dumps(line) + "\n")
-            block += blocks
-
-
-def write_timing(profile: Profile, path: Path) -> None:
-    """The peer's table: prefill time over tokens, decode step time over KV tokens and mean context."""
-    decode = profile.decode
-    kv_tokens, contexts = np.linspace(0, 0.95 * decode.max_kv_tokens, 200), np.linspace(64, 14_000, 100)
-    itl_ms = np.array([[1e3 * decode.itl_s(kv / c, c) for c in contexts] for kv in kv_tokens])
-    isl = np.linspace(16, 16_372, 400)
-    ttft_ms = np.array([1e3 * profile.prefill.ttft_s(tokens) for tokens in isl])
-    np.savez(
-        path, prefill_isl=isl, prefill_ttft_ms=ttft_ms, decode_active_kv_tokens=kv_tokens,
-        decode_context_length=contexts, decode_itl=itl_ms,
-    )  # fmt: skip
-
-
 def ours(setup: Setup, requests: list[Request], profile: Profile, prefill_seqs: int) -> tuple[Result, float]:
     """Our fleet's result, and the seconds it took."""
     fleet = FleetSettings(
         pools={Role.PREFILL: PoolSetup(1, setup.prefill), Role.DECODE: PoolSetup(1, setup.decode)},
         timing=TabulatedTiming(profile),
-        startup_s=0,
-        routing="round_robin",
-        decode_routing="round_robin",
-        prefill=Discipline(step_tokens=8192, places=prefill_seqs, holds=True),
-        first_token_from=Role.DECODE,
+        conditions=Conditions(
+            Lives(startup_s=0),
+            routing="round_robin",
+            decode_routing="round_robin",
+            prefill=Discipline(step_tokens=STEP_TOKENS, places=prefill_seqs, holds=True),
+            first_token_from="decode",
+        ),
     )
     begun = time.perf_counter()
-    result = simulate(requests, StaticPolicy(), fleet, TARGETS, interval_s=60)
+    result = simulate({"peer": Workload(requests, fleet, TARGETS)}, StaticPolicy(), interval_s=60)
     return result, time.perf_counter() - begun
 
 
@@ -133,22 +88,18 @@ def main() -> None:
     print("| load, fleet | seqs | | good % | TTFT p50 / p95 ms | ITL p50 / p95 ms | requests/s of wall time |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        timing, trace, setup_file = (Path(folder) / name for name in ("timing.npz", "trace.jsonl", "setup.json"))
+        timing, trace = Path(folder) / "timing.npz", Path(folder) / "trace.jsonl"
         write_timing(profile, timing)
         for setup in SETUPS:
             level = Level(0, 60 * arguments.minutes, setup.rate_per_s, setup.isl, setup.osl)
             requests = [r._replace(osl=max(2, r.osl)) for r in drawn([level], 1, seed=7)]
             write_trace(requests, trace)
             for prefill_seqs in PREFILL_SEQS:
-                setup_file.write_text(json.dumps({
+                peer = run_peer(python, {
                     "trace": str(trace), "timing": str(timing), "prefill": setup.prefill, "decode": setup.decode,
                     "prefill_seqs": prefill_seqs, "max_kv_tokens": profile.decode.max_kv_tokens,
                     "ttft_ms": TARGETS.ttft_ms, "itl_ms": TARGETS.itl_ms,
-                }))  # fmt: skip
-                done = subprocess.run([python, DRIVER, setup_file], capture_output=True, text=True, check=False)
-                if done.returncode != 0:
-                    raise SystemExit(f"the peer failed:\n{done.stderr.strip()}")
-                peer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+                }, Path(folder))  # fmt: skip
                 result, spent_s = ours(setup, requests, profile, prefill_seqs)
                 name = f"{setup.name}, {setup.prefill}+{setup.decode}"
                 good = 100 * peer["goodput_completed_requests"] / peer["num_requests"]
@@ -158,7 +109,7 @@ def main() -> None:
                     f"| {peer['median_itl_ms']:.1f} / {peer['p95_itl_ms']:.1f} "
                     f"| {len(requests) / peer['wall_s']:.0f} |"
                 )
-                outcome = result.outcome
+                outcome = result.only.outcome
                 assert outcome.ttft_s is not None
                 assert outcome.itl_s is not None
                 assert outcome.good_share is not None

@@ -48,6 +48,7 @@ def _lacks_module(name: str) -> Callable[[], str | None]:
 
 SUITES = {
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
+    "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
     "prophet": Suite(_lacks_module("prophet"), ".venv/bin/pip install -e '.[prophet]' && make test"),
     # It has no wheels for Python 3.14 and later, nor for Windows; elsewhere `make test` installs it.
     "estimate": Suite(_lacks_module("aiconfigurator_core"), "make clean && make test PYTHON=python3.13"),

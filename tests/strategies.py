@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from hypothesis import strategies as st
 
 from planner.profiler.library import load_profile
 from planner.scaling.profile import Profile
-from planner.scaling.settings import SizingSettings
+from planner.scaling.settings import Routing, SizingSettings
 from planner.scaling.types import Demand
 from planner.slo.targets import Targets
 
@@ -41,7 +43,7 @@ def sizings() -> st.SearchStrategy[SizingSettings]:
     return st.builds(
         SizingSettings,
         method=st.sampled_from(["queueing", "throughput"]),
-        routing=st.sampled_from(["least_loaded", "round_robin", "random"]),
+        routing=st.sampled_from(get_args(Routing)),
         arrival_cv2=st.floats(0.0, 10),
         isl_cv2=st.just(1.0),
     )

@@ -19,7 +19,8 @@ os.environ.setdefault("DYN_LOG", "error")
 from dynamo._core import run_mocker_trace_replay
 from dynamo.mocker import MockEngineArgs
 
-BLOCK_TOKENS = 64
+BLOCK_TOKENS = 16
+"""KV cache block, unless the setup says otherwise. It counts whole blocks, so larger ones read as longer contexts."""
 
 
 class Fixed:
@@ -38,9 +39,10 @@ def main() -> None:
     """Run one setup."""
     setup = json.loads(Path(sys.argv[1]).read_text())
     logging.disable(logging.CRITICAL)
+    block_tokens = setup.get("block_tokens", BLOCK_TOKENS)
     engine = {
-        "block_size": BLOCK_TOKENS,
-        "num_gpu_blocks": setup["max_kv_tokens"] // BLOCK_TOKENS,
+        "block_size": block_tokens,
+        "num_gpu_blocks": setup["max_kv_tokens"] // block_tokens,
         "max_num_batched_tokens": 8192,
         "enable_prefix_caching": False,
         "planner_profile_data": setup["timing"],

@@ -60,8 +60,8 @@ def _effective(loaded: LoadedConfig) -> Iterator[str]:
     if list(services) != [DEFAULT_SERVICE]:
         yield from _yaml(document, (), loaded.origins)
         return
-    yield from _yaml({"budget": document["budget"]}, (), loaded.origins)
-    service = document["services"][DEFAULT_SERVICE]
+    service = document.pop("services")[DEFAULT_SERVICE]
+    yield from _yaml(document, (), loaded.origins)
     yield from _yaml(service, (), {path[2:]: origin for path, origin in loaded.origins.items()})
 
 
@@ -81,7 +81,7 @@ def _scalar(value: object) -> str:
 
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(yaml.safe_dump(value, width=sys.maxsize)).splitlines()[0]
+    return str(yaml.safe_dump(value, width=sys.maxsize, default_flow_style=True)).splitlines()[0]
 
 
 def _carried(service: ServiceSettings, budget_gpus: int, rate: float | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,14 @@ import click
 
 from planner.cli.options import config_from_options, config_options
 from planner.cli.outputs import journal_to, progress, written
-from planner.cli.simulate_compare import compare_policies, print_comparison
+from planner.cli.simulate_compare import compare_policies, numbers, print_comparison, whole_numbers
+from planner.cli.simulate_world import build_world, load_traces, trace_files
 from planner.errors import UserError
 
 if TYPE_CHECKING:
     from planner.config import LoadedConfig
-    from planner.scaling.settings import ServiceSettings
-    from planner.scaling.types import Role
-    from planner.sim.baselines.contenders import World
+    from planner.sim.baselines.contenders import Contender, World
     from planner.sim.compare import Played
-    from planner.sim.traces import Trace
 
 _PEAK = "peak"
 
@@ -31,13 +30,13 @@ _PEAK = "peak"
 @config_options
 @click.option(
     "--trace",
-    "trace_name",
-    default="demo",
-    show_default=True,
+    "given_traces",
+    multiple=True,
     metavar="FILE|demo",
-    help="CSV or JSON lines, .gz or not: requests, a load table, or a published format; its header tells which.",
+    help="CSV or JSON lines, .gz or not: requests, a load table, or a published format; its header tells which. "
+    "With several services, one each: --trace NAME=FILE. Default: demo.",
 )
-@click.option("--scale", default=1.0, show_default=True, metavar="X", help="Multiply the trace's request rate.")
+@click.option("--scale", default=1.0, show_default=True, metavar="X", help="Multiply the traces' request rates.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same run.")
 @click.option(
     "--static",
@@ -63,6 +62,9 @@ _PEAK = "peak"
     "static:peak, static:7+3, static:10 (every split of 10 GPUs), clairvoyant, oracle. Alone: one of each kind.",
 )
 @click.option("--compare-startup", "startups", metavar="S,...", help="With --compare: each with these start-up times.")
+@click.option("--compare-scale", "scales", metavar="X,...", help="With --compare: each with these loads.")
+@click.option("--compare-seed", "seeds", metavar="N,...", help="With --compare: each with these seeds.")
+@click.option("--dask", metavar="ADDRESS", help="With --compare: spread the runs by this Dask scheduler.")
 @click.option(
     "--report",
     "report_path",
@@ -73,63 +75,83 @@ _PEAK = "peak"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with a row for every decision.")
 @click.option("--verbose", is_flag=True, help="List every scale action, not only the largest.")
 def command(
-    trace_name: str, scale: float, seed: int, static: str | None, journal_path: Path | None, specs: str | None,
-    startups: str | None, report_path: Path | None, as_json: bool, verbose: bool, **options: Any,
+    given_traces: tuple[str, ...], scale: float, seed: int, static: str | None, journal_path: Path | None,
+    specs: str | None, startups: str | None, scales: str | None, seeds: str | None, dask: str | None,
+    report_path: Path | None, as_json: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Play a trace against a simulated fleet that the planner scales.
+    """Play traces against a simulated fleet that the planner scales.
 
     Without a configuration, it is the demo's: Llama 3.1 8B on H200s, TTFT 500 ms, ITL 50 ms, at most 32 GPUs.
+    What the fleet is really like - engines, router, failures, scrapes - is the configuration's `simulation` section.
     """
-    from planner.config import build_settings
-    from planner.sim.baselines.contenders import World, fixed, planner
+    from planner.sim.baselines.contenders import Variation, planner
     from planner.sim.compare import play
     from planner.sim.report import report
-    from planner.sim.traces import load_trace
 
-    _refuse_contradictions(static, journal_path, specs, startups)
+    _refuse_contradictions(static, journal_path, specs, startups or scales or seeds or dask)
     loaded = _configuration(options)
-    settings = build_settings(loaded)
-    if len(settings.services) > 1:
-        raise UserError(f"services: {', '.join(settings.services)} are too many; a simulation plays one service")
-    (service,) = settings.services.values()
-    trace = load_trace(trace_name, scale=scale, seed=seed)
-    last_arrival_s = _last_arrival_s(trace)
-    world = World(settings, trace)
-    head = f"{trace_name} on {service.profile.name}"
-    provenance: dict[str, object] = {"trace": trace_name, "scale": scale, "config": loaded.to_document()}
+    files = trace_files(given_traces, list(loaded.config.services))
+    traces = load_traces(files, scale, seed)
+    world = build_world(loaded, traces, Variation(scale=scale, seed=seed))
+    surveys = {name: trace.survey() for name, trace in traces.items()}
+    for note in sorted({note for survey in surveys.values() for note in survey.notes}):
+        click.echo(f"note: {note}", err=True)
+    head = "; ".join(
+        f"{'' if len(files) == 1 else f'{name}: '}{files[name]} on {service.profile.name}"
+        for name, service in world.services.items()
+    )
+    provenance: dict[str, object] = {"traces": files, "scale": scale, "seed": seed, "config": loaded.to_document()}
 
     with _report(report_path) as page:
         if specs is not None:
-            played = compare_policies(specs, startups, world, seed)
-            print_comparison(played, world, head, as_json, {"seed": seed, **provenance})
+            worlds = _varied(loaded, files, world, startups, scales, seeds)
+            played = compare_policies(specs, worlds, dask)
+            print_comparison(played, world, head, as_json, provenance)
         else:
-            replicas = None if static is None else _fixed_replicas(static, service, trace)
-            contender = planner(world) if replicas is None else fixed(world, replicas)
-            with journal_to(journal_path, loaded) as record, progress(last_arrival_s, "simulating") as on_tick:
-                played = [play(contender, seed, on_tick=on_tick, record=record)]
+            contender = planner(world) if static is None else _fixed(static, world)
+            end_s = max(survey.last_arrival_s for survey in surveys.values())
+            with journal_to(journal_path, loaded) as record, progress(end_s, "simulating") as on_tick:
+                played = [play(contender, on_tick=on_tick, record=record)]
             result = played[0].result
             if as_json:
-                document = {**result.document(), **provenance, "static": replicas}
-                click.echo(json.dumps(document, allow_nan=False))
+                click.echo(json.dumps({**result.document(), **provenance, "static": contender.fixed}, allow_nan=False))
             else:
-                scaled = "scaled by the planner" if replicas is None else f"fixed at {_in_words(replicas)}"
-                click.echo(f"{head}, start-up {service.startup_s:g} s, {scaled}")
-                click.echo(report(result, service.targets, all_actions=verbose))
+                targets = {name: service.targets for name, service in world.services.items()}
+                click.echo(f"{head}, start-up {_startups_in_words(world)} s, {_in_words(contender)}")
+                click.echo(report(result, targets, all_actions=verbose))
         if page is not None:
             page(played, world, head)
 
 
 def _refuse_contradictions(
-    static: str | None, journal_path: Path | None, specs: str | None, startups: str | None
+    static: str | None, journal_path: Path | None, specs: str | None, varied: str | None
 ) -> None:
     if static is not None and journal_path is not None:
         raise UserError("--journal: a static fleet decides nothing that could be recorded; leave out --static")
-    if specs is None and startups is not None:
-        raise UserError("--compare-startup: there is nothing to compare; add --compare")
+    if specs is None and varied is not None:
+        raise UserError(
+            "--compare-startup, --compare-scale, --compare-seed, --dask: there is nothing to compare; add --compare"
+        )
     if specs is not None and static is not None:
         raise UserError("--static: compare it with the others instead, such as --compare planner,static:7+3")
     if specs is not None and journal_path is not None:
         raise UserError("--journal: records one run, not several; leave out --compare")
+
+
+def _varied(
+    loaded: LoadedConfig, files: Mapping[str, str], world: World, startups: str | None, scales: str | None,
+    seeds: str | None,
+) -> list[World]:  # fmt: skip
+    """The world, once for each combination of what was asked to vary."""
+    variation = world.variation
+    worlds = [
+        build_world(loaded, load_traces(files, scale, seed), replace(variation, scale=scale, seed=seed))
+        for seed in ([variation.seed] if seeds is None else whole_numbers("--compare-seed", seeds))
+        for scale in ([variation.scale] if scales is None else numbers("--compare-scale", scales))
+    ]
+    if startups is None:
+        return worlds
+    return [each.with_startup(s) for s in numbers("--compare-startup", startups) for each in worlds]
 
 
 def _configuration(options: Mapping[str, Any]) -> LoadedConfig:
@@ -142,19 +164,14 @@ def _configuration(options: Mapping[str, Any]) -> LoadedConfig:
         return config_from_options({**options, "config_file": demo})
 
 
-def _last_arrival_s(trace: Trace) -> float:
-    """Reads the trace once, so that a mistake in its last row costs no simulation."""
-    last_s = 0.0
-    for request in trace:
-        last_s = request.arrival_s
-    return last_s
-
-
-def _fixed_replicas(text: str, service: ServiceSettings, trace: Trace) -> Mapping[Role, int]:
-    from planner.sim.baselines import static_peak
+def _fixed(text: str, world: World) -> Contender:
+    from planner.sim.baselines.contenders import fixed, fixed_for_peak
 
     if text == _PEAK:
-        return static_peak(trace, service.pools, service.profile, service.targets, service.interval_s)
+        return fixed_for_peak(world)
+    if len(world.services) > 1:
+        raise UserError(f"--static: {text!r} is one fleet, and {len(world.services)} services are played; use {_PEAK}")
+    (service,) = world.services.values()
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
@@ -164,11 +181,23 @@ def _fixed_replicas(text: str, service: ServiceSettings, trace: Trace) -> Mappin
             f"--static: {text!r} must be {_PEAK}, or a replica count of 1 or more for "
             f"{' and '.join(service.pools)}, such as {','.join('2' for _ in service.pools)}"
         )
-    return dict(zip(service.pools, counts, strict=True))
+    return fixed(world, dict(zip(service.pools, counts, strict=True)))
 
 
-def _in_words(replicas: Mapping[Role, int]) -> str:
-    return ", ".join(f"{count} {role}" for role, count in replicas.items())
+def _startups_in_words(world: World) -> str:
+    startups_s = {each.lives.startup_s for each in world.conditions.values()}
+    return " or ".join(f"{startup_s:g}" for startup_s in sorted(startups_s))
+
+
+def _in_words(contender: Contender) -> str:
+    if contender.fixed is None:
+        return "scaled by the planner"
+    fleets = [
+        f"{'' if len(contender.fixed) == 1 else f'{name}: '}"
+        + ", ".join(f"{count} {role}" for role, count in replicas.items())
+        for name, replicas in contender.fixed.items()
+    ]
+    return f"fixed at {'; '.join(fleets)}"
 
 
 @contextmanager

@@ -6,33 +6,31 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from planner.errors import UserError
 
+_DASK_TIMEOUT_S = 10
+
 if TYPE_CHECKING:
     from planner.sim.baselines.contenders import World
     from planner.sim.compare import Played
 
 
-def compare_policies(specs: str, startups: str | None, world: World, seed: int) -> list[Played]:
-    """Play every policy of `specs` with every start-up time of `startups` (None: the configured one).
+def compare_policies(specs: str, worlds: Sequence[World], dask: str | None) -> list[Played]:
+    """Play every policy of `specs` in every world, on all cores here or by the Dask scheduler at address `dask`.
 
-    Raises UserError on a mistake in either, ModuleNotFoundError without joblib.
+    Raises UserError on a mistake in `specs` or when no scheduler answers, ModuleNotFoundError without joblib.
     """
     from planner.sim.baselines.contenders import contenders
     from planner.sim.compare import compare
 
-    worlds = [world]
-    if startups is not None:
-        worlds = [world.with_service(replace(world.service, startup_s=s)) for s in _startups(startups)]
-    chosen = [contender for each in worlds for contender in contenders(specs, each)]
-    with _progress(len(chosen)) as bar:
+    chosen = [contender for world in worlds for contender in contenders(specs, world)]
+    with _on(dask) as jobs, _progress(len(chosen)) as bar:
         played = []
-        for one in compare(chosen, seed):
+        for one in compare(chosen, jobs):
             played.append(one)
             bar()
         return played
@@ -48,19 +46,52 @@ def print_comparison(
     if as_json:
         click.echo(json.dumps({**comparison_document(played), **provenance}, allow_nan=False))
         return
-    targets = world.service.targets
-    click.echo(f"{head}, TTFT {targets.ttft_ms:g} ms, ITL {targets.itl_ms:g} ms, objective {targets.objective:.0%}")
+    agreements = "; ".join(
+        f"{'' if len(world.services) == 1 else f'{name}: '}TTFT {service.targets.ttft_ms:g} ms, "
+        f"ITL {service.targets.itl_ms:g} ms, objective {service.targets.objective:.0%}"
+        for name, service in world.services.items()
+    )
+    click.echo(f"{head}, {agreements}")
     click.echo(table(played))
 
 
-def _startups(text: str) -> list[float]:
+def numbers(option: str, text: str) -> list[float]:
+    """What an option lists, each once. Raises UserError."""
     try:
-        startups = [float(part) for part in text.split(",")]
+        values = [float(part) for part in text.split(",")]
     except ValueError:
-        startups = [-1.0]
-    if not all(0 <= startup_s < float("inf") for startup_s in startups):
-        raise UserError(f"--compare-startup: {text!r} must be seconds of 0 or more, such as 0,60,120")
-    return list(dict.fromkeys(startups))
+        values = [-1.0]
+    if not all(0 <= value < float("inf") for value in values):
+        raise UserError(f"{option}: {text!r} must be numbers of 0 or more, such as 0,60,120")
+    return list(dict.fromkeys(values))
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """As `numbers`, without fractions."""
+    values = numbers(option, text)
+    if not all(value.is_integer() for value in values):
+        raise UserError(f"{option}: {text!r} must be whole numbers, such as 0,1,2")
+    return [int(value) for value in values]
+
+
+@contextmanager
+def _on(dask: str | None) -> Iterator[int | None]:
+    """How many jobs `compare` may run at a time, and where."""
+    if dask is None:
+        yield None
+        return
+    import joblib
+    from distributed import Client
+
+    try:
+        client = Client(dask, timeout=_DASK_TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--dask: no scheduler answers at {dask!r} ({error}); start one with dask scheduler, and workers that "
+            "have sla-planner"
+        ) from None
+    with client, joblib.parallel_config(backend="dask"):
+        yield -1
 
 
 @contextmanager

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Literal, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from planner.config.model import Budget, Service
+from planner.config.simulation import Simulation
 
 KeyPath = tuple[str, ...]
 
@@ -76,33 +77,45 @@ def _settings(model: type[BaseModel], at: KeyPath) -> Iterator[Setting]:
 SERVICE_SETTINGS = tuple(_settings(Service, ()))
 """What a service has; each may stand at the top level and again under `services.<name>`."""
 
-SETTINGS = (*_settings(Budget, ("budget",)), *SERVICE_SETTINGS)
+SIMULATION_SETTINGS = tuple(_settings(Simulation, ("simulation",)))
+"""What the simulated fleet has; at the top level alone, since it is one fleet for all services."""
+
+SETTINGS = (*_settings(Budget, ("budget",)), *SERVICE_SETTINGS, *SIMULATION_SETTINGS)
 """What may stand at the top level, `services` apart."""
 
-SERVICE_SECTIONS = frozenset(name for name, field in Service.model_fields.items() if section_of(field))
+
+def _sections(settings: Iterable[Setting]) -> frozenset[KeyPath]:
+    return frozenset(setting.path[:depth] for setting in settings for depth in range(1, len(setting.path)))
+
+
+_SERVICE_SECTIONS = _sections(SERVICE_SETTINGS)
+_SECTIONS = _sections(SETTINGS)
 
 
 def is_section(path: KeyPath) -> bool:
     """Whether settings stand below this path, so that nothing written there means nothing given."""
     if path[0] == "services":
-        return len(path) <= 2 or (len(path) == 3 and path[2] in SERVICE_SECTIONS)
-    return len(path) == 1 and (path[0] == "budget" or path[0] in SERVICE_SECTIONS)
+        return len(path) <= 2 or path[2:] in _SERVICE_SECTIONS
+    return path in _SECTIONS
 
 
 def kind(field: FieldInfo) -> str:
-    """What a value must be, to follow "must be": "a whole number of at least 1, or null"."""
+    """What a value must be, to follow "must be": "a whole number of at least 1, or null". A list's title says it."""
+    if field.title:
+        return field.title
     held = field.annotation
-    types = get_args(held) if get_origin(held) is UnionType else (held,)
-    (single,) = (one for one in types if one is not NoneType)
-    if get_origin(single) is Literal:
-        *others, last = get_args(single)
-        return f"{', '.join(others)} or {last}"
-    bounds = " and ".join(filter(None, map(_bound, field.metadata)))
-    words = f"{_KINDS[single]} {bounds}".rstrip()
+    types = get_args(held) if get_origin(held) in (Union, UnionType) else (held,)
+    (single,) = (FieldInfo.from_annotation(one) for one in types if one is not NoneType)
+    if get_origin(single.annotation) is Literal:
+        *others, last = get_args(single.annotation)
+        words = f"{', '.join(others)} or {last}"
+    else:
+        bounds = " and ".join(filter(None, map(_bound, [*field.metadata, *single.metadata])))
+        words = f"{_KINDS[single.annotation]} {bounds}".rstrip()
     return f"{words}, or null" if NoneType in types else words
 
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _bound(constraint: object) -> str:

@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from planner.config.catalogue import ENV_FILE, SERVICE_SETTINGS, KeyPath
+from planner.config.catalogue import ENV_FILE, SERVICE_SETTINGS, SIMULATION_SETTINGS, KeyPath
 from planner.config.mistakes import ConfigError, dotted, from_pydantic, shown
-from planner.config.model import Budget, Config, Section, Service
+from planner.config.model import Budget, Config, Service
 from planner.config.rules import Declared, budget_mistakes, history_mistakes, idle_pool_mistakes
+from planner.config.section import Section
+from planner.config.simulation import Simulation
 from planner.config.sources import read_env, read_file, read_flags
 from planner.config.tree import Given, Tree, find, grow, overlay, plain
 from planner.errors import UserError
@@ -42,18 +44,24 @@ class LoadedConfig:
 
     config: Config
     origins: Mapping[KeyPath, str]
-    """For every setting in effect: "default", "file planner.yaml", "env PLANNER_SLA__TTFT" or "flag --ttft"; a value
-    inherited from the top level says so."""
+    """For every setting of `to_document`: "default", "file planner.yaml", "env PLANNER_SLA__TTFT" or "flag --ttft"; a
+    value inherited from the top level says so."""
     profiles: Mapping[str, Profile]
     """By the name or path under which `config` knows them."""
 
     def to_document(self) -> dict[str, Any]:
-        """The effective configuration, every default filled in. JSON values only."""
+        """The effective configuration, every default filled in; of the simulated fleet, which no plan depends on, what
+        departs from its defaults. JSON values only."""
         services = {
             name: service.model_dump(mode="json", exclude=_idle_pools(service))
             for name, service in self.config.services.items()
         }
-        return {"budget": self.config.budget.model_dump(mode="json"), "services": services}
+        simulation = _departures(self.config.simulation)
+        return {
+            "budget": self.config.budget.model_dump(mode="json"),
+            **({"simulation": simulation} if simulation else {}),
+            "services": services,
+        }
 
     def profile_documents(self) -> dict[str, Any]:
         """The profiles as JSON documents, by name or path."""
@@ -96,6 +104,7 @@ def _resolved(tree: Tree, mistakes: list[str], load_profile: LoadProfile) -> Loa
     mistakes = list(mistakes)
     load_profile = cache(load_profile)
     budget = _validated(Budget, tree.get("budget", {}), ("budget",), mistakes)
+    simulation = _validated(Simulation, tree.get("simulation", {}), ("simulation",), mistakes)
     services: dict[str, Declared] = {}
     for name, root, service_tree in _service_trees(tree, mistakes):
         service = _validated(Service, {"sla": {}, **service_tree}, root, mistakes)
@@ -107,19 +116,21 @@ def _resolved(tree: Tree, mistakes: list[str], load_profile: LoadProfile) -> Loa
     mistakes += idle_pool_mistakes(services)
     if budget is not None and not mistakes:
         mistakes += budget_mistakes(services, budget.gpus, _origin(find(tree, ("budget", "gpus")), ()))
-    if budget is None or mistakes:
+    if budget is None or simulation is None or mistakes:
         raise ConfigError(mistakes)
-    config = Config(budget=budget, services={name: one.service for name, one in services.items()})
+    config = Config(
+        budget=budget, simulation=simulation, services={name: one.service for name, one in services.items()}
+    )
     return LoadedConfig(
         config=config,
-        origins=dict(_origins(tree, services)),
+        origins=dict(_origins(tree, simulation, services)),
         profiles={one.service.profile: one.profile for one in services.values()},
     )
 
 
 def _service_trees(tree: Tree, mistakes: list[str]) -> Iterator[tuple[str, KeyPath, Tree]]:
     """Name, path and complete tree of each service; without any declared, the top level is the only one."""
-    shared = {key: branch for key, branch in tree.items() if key not in ("budget", "services")}
+    shared = {key: branch for key, branch in tree.items() if key not in ("budget", "simulation", "services")}
     services = tree.get("services", {})
     if isinstance(services, Given):
         mistakes.append(
@@ -162,15 +173,24 @@ def _profile(tree: Tree, load_profile: LoadProfile, mistakes: list[str]) -> Prof
         return None
 
 
-def _origins(tree: Tree, services: Mapping[str, Declared]) -> Iterator[tuple[KeyPath, str]]:
-    """Every setting of the effective configuration with the source of its value."""
+def _origins(tree: Tree, simulation: Simulation, services: Mapping[str, Declared]) -> Iterator[tuple[KeyPath, str]]:
+    """Every setting of the effective configuration's document with the source of its value."""
     yield ("budget", "gpus"), _origin(find(tree, ("budget", "gpus")), ())
+    departures = grow({"simulation": _departures(simulation)}, "")
+    for setting in SIMULATION_SETTINGS:
+        if find(departures, setting.path) is not None:
+            yield setting.path, _origin(find(tree, setting.path), ())
     for name, one in services.items():
         idle = _idle_pools(one.service)
         for setting in SERVICE_SETTINGS:
             if setting.path[0] in idle:
                 continue
             yield ("services", name, *setting.path), _origin(find(one.tree, setting.path), one.root)
+
+
+def _departures(simulation: Simulation) -> dict[str, Any]:
+    """Where the simulated fleet is not what its defaults say. JSON values only."""
+    return simulation.model_dump(mode="json", exclude_defaults=True)
 
 
 def _idle_pools(service: Service) -> set[str]:

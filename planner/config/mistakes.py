@@ -65,9 +65,11 @@ def from_pydantic(error: ValidationError, model: type[BaseModel], tree: Tree | G
 
 
 def _line(details: ErrorDetails, model: type[BaseModel], tree: Tree | Given, root: KeyPath) -> str:
-    at = tuple(str(key) for key in details["loc"])
+    # Whole numbers are positions in a list, which is one setting.
+    at = tuple(key for key in details["loc"] if isinstance(key, str))
     context = details.get("ctx", {})
-    given = written_at(find(tree, at))
+    found = find(tree, at)
+    given = written_at(found)
     where, origin = (dotted(given.path), f" ({given.origin})") if given else (dotted((*root, *at)), "")
     match details["type"]:
         case "incoherent":
@@ -84,7 +86,8 @@ def _line(details: ErrorDetails, model: type[BaseModel], tree: Tree | Given, roo
             rule = kind(_field(model, at))
             if reason == "finite_number":
                 rule = rule.replace("a number", "a finite number")
-            return f"{where}: {shown(details['input'])} must be {rule}{origin}"
+            value = found.value if isinstance(found, Given) else details["input"]
+            return f"{where}: {shown(value)} must be {rule}{origin}"
 
 
 def _field(model: type[BaseModel], at: KeyPath) -> FieldInfo:
@@ -100,7 +103,7 @@ def _meant(root: KeyPath, at: KeyPath, model: type[BaseModel]) -> str:
         section = section_of(section.model_fields[key]) or section
     siblings = list(section.model_fields)
     if section is Service and not root:
-        siblings += ["budget", "services"]
+        siblings += ["budget", "simulation", "services"]
     elsewhere = [dotted(setting.path) for setting in SETTINGS if setting.path[-1] == at[-1]]
     meant = " or ".join(elsewhere) or closest(at[-1], siblings)
     return f"did you mean {meant}?" if meant else f"known here: {', '.join(siblings)}"

@@ -7,26 +7,20 @@ exists is sound by itself; what needs a second section or the profile is checked
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NoReturn, Self
+from typing import Literal, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from planner.config.section import NotNegative, Positive, Section
+from planner.config.simulation import Simulation
 from planner.errors import UserError
 from planner.scaling.forecast import build
 from planner.scaling.forecast.types import LEVELS
 from planner.scaling.settings import Routing, SizingMethod
 from planner.scaling.types import Role
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Mode = Literal["disaggregated", "aggregated"]
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, without unknown keys, without NaN, without quiet conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Sla(Section):
@@ -204,8 +198,10 @@ class Sizing(Section):
     )
     routing: Routing = Field(
         default="least_loaded",
-        description="How your router spreads requests over replicas. least_loaded, because routers made for inference "
-        "do so; round_robin and random queue more unevenly and need more replicas. Say random when unsure.",
+        description="How your router spreads requests over replicas. least_loaded: to the one with the least to do. "
+        "shared_queue: one queue before all, from which a free replica takes the next; sized alike. power_of_two: the "
+        "less loaded of two drawn at random. round_robin and random look at no load; these three queue more unevenly "
+        "and need more replicas. least_loaded, because routers made for inference do so. Say random when unsure.",
     )
     arrival_cv2: NotNegative = Field(
         default=1.0,
@@ -321,6 +317,7 @@ class Config(Section):
     """The whole configuration with every default filled in and every service complete."""
 
     budget: Budget
+    simulation: Simulation = Simulation()
     services: dict[str, Service]
 
 

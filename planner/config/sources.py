@@ -1,7 +1,7 @@
 """The three places a value may come from, each read into a tree: a YAML file, the environment, flags.
 
-A file may use all of YAML's safe types; the environment and flags give single values, written as YAML scalars. Only
-this module opens files, and nobody in this package reads `os.environ`: callers hand the environment in.
+A file may use all of YAML's safe types; the environment and flags give one setting each, written as a YAML scalar or
+list. Only this module opens files, and nobody in this package reads `os.environ`: callers hand the environment in.
 """
 
 from __future__ import annotations
@@ -53,7 +53,13 @@ def _whole_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, ob
     return loader.construct_mapping(node, deep=True)
 
 
+def _whole_list(loader: _Loader, node: yaml.SequenceNode) -> list[object]:
+    """As for mappings."""
+    return loader.construct_sequence(node, deep=True)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _whole_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:seq", _whole_list)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
@@ -91,7 +97,7 @@ def read_env(env: Mapping[str, str], services: Collection[str]) -> tuple[Tree, l
             mistakes.append(f"{name}: no setting has this environment variable; {_meant(name, [*known, ENV_FILE])}")
             continue
         try:
-            tree = plant(tree, Given(_scalar(env[name]), known[name], f"env {name}"))
+            tree = plant(tree, Given(_value(env[name]), known[name], f"env {name}"))
         except UserError as error:
             mistakes.append(f"{name}: {error}")
     return tree, mistakes
@@ -100,7 +106,7 @@ def read_env(env: Mapping[str, str], services: Collection[str]) -> tuple[Tree, l
 def read_flags(flags: Mapping[str, object], services: Collection[str]) -> tuple[Tree, list[str]]:
     """The tree of all flags, keyed by a flag of its own (`--ttft`) or by a path (`sla.ttft`), and their mistakes.
 
-    Text is parsed as a YAML scalar; any other value is taken as it is.
+    Text is parsed as YAML; any other value is taken as it is.
     """
     tree: Tree = {}
     mistakes: list[str] = []
@@ -117,7 +123,7 @@ def read_flags(flags: Mapping[str, object], services: Collection[str]) -> tuple[
             mistakes.append(f"{name}: services are declared in the configuration file alone ({declared})")
             continue
         try:
-            tree = plant(tree, Given(_scalar(value) if isinstance(value, str) else value, path, f"flag {name}"))
+            tree = plant(tree, Given(_value(value) if isinstance(value, str) else value, path, f"flag {name}"))
         except UserError as error:
             mistakes.append(f"{name}: {error}")
     return tree, mistakes
@@ -143,13 +149,13 @@ def _parse(text: str) -> object:
         loader.dispose()
 
 
-def _scalar(text: str) -> object:
-    """One value, written as a YAML scalar; empty text is null. Raises UserError for anything else."""
+def _value(text: str) -> object:
+    """One setting, written as a YAML scalar or list; empty text is null. Raises UserError for anything else."""
     try:
         value = _parse(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{shown(text)} is not a YAML scalar; put it in quotes") from error
-    if isinstance(value, dict | list | set):
+        raise UserError(f"{shown(text)} is no YAML scalar or list; put text in quotes, a list in brackets") from error
+    if isinstance(value, dict | set):
         raise UserError(f"{shown(text)} is not a single value; give each setting of a section by itself")
     return value
 

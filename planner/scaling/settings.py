@@ -14,7 +14,7 @@ from planner.scaling.profile import Profile
 from planner.scaling.types import Role
 from planner.slo.targets import Targets
 
-Routing = Literal["least_loaded", "round_robin", "random"]
+Routing = Literal["least_loaded", "shared_queue", "power_of_two", "round_robin", "random"]
 SizingMethod = Literal["queueing", "throughput"]
 
 

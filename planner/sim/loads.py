@@ -57,7 +57,7 @@ class Stretch(NamedTuple):
 StretchT = TypeVar("StretchT", Stretch, Level)
 
 
-def drawn(levels: Iterable[Level], scale: float, seed: int) -> Iterator[Request]:
+def drawn(levels: Iterable[Level], scale: float, seed: int | str) -> Iterator[Request]:
     """Poisson arrivals at `scale` times each level's rate."""
     random = Random(f"{seed}:load")
     for t_s, level in poisson_arrivals(levels, random, scale):
@@ -104,7 +104,7 @@ def lognormal_length(random: Random, mean: float, sigma: float) -> int:
     return max(1, round(random.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)))
 
 
-def superposed(requests: Iterable[Request], scale: float, seed: int) -> Iterator[Request]:
+def superposed(requests: Iterable[Request], scale: float, seed: int | str) -> Iterator[Request]:
     """The trace at `scale` times its rate, sorted by arrival."""
     random = Random(f"{seed}:scale")
     whole, share = divmod(scale, 1)

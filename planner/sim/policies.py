@@ -52,6 +52,21 @@ class StaticPolicy:
         return {}
 
 
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A policy for each service, none of which knows of the others."""
+
+    policies: Mapping[str, Policy]
+
+    def decide(self, samples: Mapping[str, ServiceSamples], now_s: float) -> Mapping[str, Order]:
+        """What each orders for its own service."""
+        return {
+            name: order
+            for service, policy in self.policies.items()
+            for name, order in policy.decide({service: samples[service]}, now_s).items()
+        }
+
+
 Record = Callable[[PlannerState, Mapping[str, ServiceSamples], TickResult], None]
 """Called after every tick with the state before it, what it saw, and what it decided."""
 

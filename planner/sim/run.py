@@ -1,4 +1,4 @@
-"""The whole simulation: arrivals, ticks and replicas on one virtual clock.
+"""The whole simulation: arrivals, ticks and replicas of one or more services on one virtual clock.
 
 The run starts at 0, ticks every `interval_s`, and ends with the first tick at or after the last arrival, so every
 policy is judged, and charged, over the same time. The same arguments give the same result, to the byte.
@@ -6,30 +6,45 @@ policy is judged, and charged, over the same time. The same arguments give the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from planner.errors import UserError
-from planner.scaling.types import Role
+from planner.scaling.types import Role, ServiceSamples
+from planner.sim.cluster import Cluster
 from planner.sim.fleet import Fleet
 from planner.sim.ledger import Ledger, Outcome
 from planner.sim.loads import Request
 from planner.sim.loop import Loop
-from planner.sim.policies import Cause, Policy
+from planner.sim.policies import Cause, Order, Policy
 from planner.sim.pool import PoolCounts
 from planner.sim.settings import FleetSettings
 from planner.slo.targets import Targets
 
-SCHEMA = "sla-planner/simulation/1"
+SCHEMA = "sla-planner/simulation/2"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One service of a simulation: what it is asked, what it runs on, what it has promised."""
+
+    requests: Iterable[Request]
+    """Sorted by arrival."""
+    fleet: FleetSettings
+    targets: Targets
 
 
 @dataclass(frozen=True, slots=True)
 class TickRow:
-    """One tick: what was seen, what was ordered, why."""
+    """One service at one tick: what had happened since the last one, what was ordered, why."""
 
     at_s: float
     rate_per_s: float
-    """Arrivals since the last tick."""
+    """Arrivals since the last tick, whatever the metrics said."""
+    good_share: float | None
+    """Of the requests that ended since the last tick; None without any, as are the latencies of those that finished."""
+    ttft_p95_s: float | None
+    itl_p95_s: float | None
     pools: Mapping[Role, PoolCounts]
     """Before the order."""
     held_gpus: int
@@ -51,79 +66,137 @@ class ScaleAction:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceResult:
+    """What a policy made of one service's load, and what it cost."""
+
+    outcome: Outcome
+    gpu_hours: float
+    """From placement to departure of every replica, starting and draining included."""
+    actions: tuple[ScaleAction, ...]
+    timeline: tuple[TickRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What a policy made of a load, and what it cost."""
+    """What a policy made of all services."""
 
     seed: int
     duration_s: float
     interval_s: float
-    outcome: Outcome
-    gpu_hours: float
-    """From placement to departure of every replica, starting and draining included."""
     peak_gpus: int
-    actions: tuple[ScaleAction, ...]
-    timeline: tuple[TickRow, ...]
+    """The most that all services held at once."""
+    services: Mapping[str, ServiceResult]
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all services."""
+        return sum(service.gpu_hours for service in self.services.values())
+
+    @property
+    def only(self) -> ServiceResult:
+        """The result of a run that had one service."""
+        (service,) = self.services.values()
+        return service
 
     def document(self) -> dict[str, object]:
         """As JSON-able data, with the schema's version."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, "gpu_hours": self.gpu_hours, **asdict(self)}
 
 
 def simulate(
-    requests: Iterable[Request],
+    workloads: Mapping[str, Workload],
     policy: Policy,
-    fleet_settings: FleetSettings,
-    targets: Targets,
     *,
     interval_s: float,
+    gpus: int | None = None,
     seed: int = 0,
-    service: str = "service",
     on_tick: Callable[[float], None] | None = None,
 ) -> Result:
-    """Play `requests`, sorted by arrival, against the fleet while `policy` scales it.
+    """Play every service's requests against its fleet while `policy` scales them all.
 
-    `on_tick` is called with the virtual time after every tick.
-    Raises UserError when the interval is not positive or there are no requests, and whatever reading them raises.
+    `gpus` is what the cluster has; replicas beyond stay pending. None: never short. `on_tick` is called with the
+    virtual time after every tick.
+    Raises UserError when the interval is not positive, the first replicas do not fit the cluster or a service has no
+    requests, and whatever reading them raises.
     """
     if not interval_s > 0:
         raise UserError(f"interval_s: {interval_s!r} must be a positive number of seconds")
-    loop, ledger = Loop(), Ledger()
-    fleet = Fleet(fleet_settings, loop, ledger, seed)
-    arrivals = _Arrivals(requests, loop, fleet)
-    timeline: list[TickRow] = []
-    while not arrivals.over:
-        loop.run_until((len(timeline) + 1) * interval_s)
-        timeline.append(_play_tick(loop, fleet, policy, service))
+    first = sum(workload.fleet.first_gpus for workload in workloads.values())
+    if gpus is not None and first > gpus:
+        raise UserError(
+            f"gpus: the first replicas need {first} GPUs, the cluster has {gpus}; start with fewer replicas"
+        )
+    loop, cluster = Loop(), Cluster(gpus)
+    stages = {name: _Stage(name, workload, loop, cluster, seed) for name, workload in workloads.items()}
+    ticks = 0
+    while any(stage.expects_more for stage in stages.values()):
+        ticks += 1
+        loop.run_until(ticks * interval_s)
+        _play_tick(stages, policy, loop.now_s)
         if on_tick is not None:
             on_tick(loop.now_s)
     return Result(
         seed=seed,
         duration_s=loop.now_s,
         interval_s=interval_s,
-        outcome=ledger.judge(targets, loop.now_s),
-        gpu_hours=fleet.cluster.gpu_hours(),
-        peak_gpus=fleet.cluster.peak_gpus,
-        actions=tuple(_actions(timeline)),
-        timeline=tuple(timeline),
+        peak_gpus=cluster.peak_gpus,
+        services={name: stage.result() for name, stage in stages.items()},
     )
 
 
-class _Arrivals:
-    """Feeds the fleet, holding one request at a time."""
+class _Stage:
+    """One service in play; it holds one request at a time of those to come."""
 
-    def __init__(self, requests: Iterable[Request], loop: Loop, fleet: Fleet) -> None:
-        self._requests = iter(requests)
+    def __init__(self, name: str, workload: Workload, loop: Loop, cluster: Cluster, seed: int) -> None:
         self._loop = loop
-        self._fleet = fleet
+        self._ledger = Ledger(workload.targets)
+        self._fleet = Fleet(workload.fleet, loop, cluster, self._ledger, f"{seed}:{name}")
+        self._timeline: list[TickRow] = []
+        self._requests = iter(workload.requests)
         self._next = next(self._requests, None)
         if self._next is None:
-            raise UserError("trace: no requests to play; widen the slice or raise the scale")
+            raise UserError(f"trace: no requests to play for {name}; widen the slice or raise the scale")
         loop.at(self._next.arrival_s, self._arrive)
 
     @property
-    def over(self) -> bool:
-        """The last request has arrived."""
-        return self._next is None
+    def expects_more(self) -> bool:
+        """There are requests yet to arrive."""
+        return self._next is not None
+
+    def read_metrics(self) -> ServiceSamples:
+        """What the policy is shown."""
+        return self._fleet.read_metrics()
+
+    def follow(self, order: Order | None) -> None:
+        """Scale as ordered, and note how things stood. None: the policy does not speak of this service."""
+        pools, lately = self._fleet.counts(), self._ledger.lately()
+        if self._fleet.population() != self._ledger.in_flight:
+            raise AssertionError(f"{self._fleet.population()} requests in the fleet, not {self._ledger.in_flight}")
+        if order is not None:
+            self._fleet.order(order.replicas)
+        before_s = self._timeline[-1].at_s if self._timeline else 0.0
+        self._timeline.append(
+            TickRow(
+                at_s=self._loop.now_s,
+                rate_per_s=lately.arrived / (self._loop.now_s - before_s),
+                good_share=lately.good_share,
+                ttft_p95_s=lately.ttft_p95_s,
+                itl_p95_s=lately.itl_p95_s,
+                pools=pools,
+                held_gpus=self._fleet.account.held_gpus,
+                order={} if order is None else dict(order.replicas),
+                reasons=() if order is None else order.causes,
+            )
+        )
+
+    def result(self) -> ServiceResult:
+        """The outcome now."""
+        return ServiceResult(
+            outcome=self._ledger.judge(self._loop.now_s),
+            gpu_hours=self._fleet.account.gpu_hours(),
+            actions=tuple(_actions(self._timeline)),
+            timeline=tuple(self._timeline),
+        )
 
     def _arrive(self) -> None:
         assert self._next is not None
@@ -133,24 +206,13 @@ class _Arrivals:
             self._loop.at(self._next.arrival_s, self._arrive)
 
 
-def _play_tick(loop: Loop, fleet: Fleet, policy: Policy, service: str) -> TickRow:
-    samples = fleet.read_metrics()
-    pools = fleet.counts()
-    order = policy.decide({service: samples}, loop.now_s).get(service)
-    if order is not None:
-        fleet.order(order.replicas)
-    assert samples.rate_per_s.status == "sample"
-    return TickRow(
-        at_s=loop.now_s,
-        rate_per_s=samples.rate_per_s.value,
-        pools=pools,
-        held_gpus=fleet.cluster.held_gpus,
-        order={} if order is None else dict(order.replicas),
-        reasons=() if order is None else order.causes,
-    )
+def _play_tick(stages: Mapping[str, _Stage], policy: Policy, now_s: float) -> None:
+    orders = policy.decide({name: stage.read_metrics() for name, stage in stages.items()}, now_s)
+    for name, stage in stages.items():
+        stage.follow(orders.get(name))
 
 
-def _actions(timeline: Iterable[TickRow]) -> Iterable[ScaleAction]:
+def _actions(timeline: Iterable[TickRow]) -> Iterator[ScaleAction]:
     for row in timeline:
         for role, after in row.order.items():
             before = row.pools[role].wanted

@@ -1,16 +1,18 @@
 """How long an engine's work takes, as the simulation asks it: millions of times.
 
-A profile answers one question in some 20 us. `TabulatedTiming` asks it once for a grid of concurrencies and contexts
-and interpolates between them in plain Python, well under 1 us. What lies outside the measurements is the profile's
-business: it is asked there, too, and the table holds its answer.
+A profile answers one question in some 20 us. `TabulatedTiming` asks it once for a grid of concurrencies and contexts,
+fills in every concurrency, and interpolates between contexts in plain Python, well under 1 us. What lies outside the
+measurements is the profile's business: it is asked there, too, and the table holds its answer.
 
 Units: seconds, tokens, concurrent requests.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +68,31 @@ class LinearTiming:
         return self.concurrency_limit
 
 
+@dataclass(frozen=True, slots=True)
+class PacedTiming:
+    """An engine that needs 1 / `speed` times as long as another for everything, with the same room."""
+
+    timing: Timing
+    speed: float
+
+    @property
+    def max_kv_tokens(self) -> float:
+        """The other's."""
+        return self.timing.max_kv_tokens
+
+    def prefill_s(self, isl: int) -> float:
+        """The other's over the speed."""
+        return self.timing.prefill_s(isl) / self.speed
+
+    def step_s(self, concurrency: int, context: float) -> float:
+        """The other's over the speed."""
+        return self.timing.step_s(concurrency, context) / self.speed
+
+    def max_concurrency(self, context: float) -> int:
+        """The other's."""
+        return self.timing.max_concurrency(context)
+
+
 class TabulatedTiming:
     """A profile, tabulated. Grids are geometric: speed changes with ratios of load, not with differences.
 
@@ -75,33 +102,40 @@ class TabulatedTiming:
     def __init__(self, profile: Profile) -> None:
         decode = profile.decode
         self.max_kv_tokens = float(decode.max_kv_tokens)
-        self.prefill_s = profile.prefill.ttft_s
-        self._contexts = np.geomspace(_SHORTEST_CONTEXT, self.max_kv_tokens, _CONTEXTS).tolist()
+        self.prefill_s = lru_cache(maxsize=1 << 16)(profile.prefill.ttft_s)
+        contexts = np.geomspace(_SHORTEST_CONTEXT, self.max_kv_tokens, _CONTEXTS)
+        self._contexts = contexts.tolist()
         self._edges = [decode.max_concurrency(context) for context in self._contexts]
-        most = max(2.0, *self._edges)
+        most = max(2, math.ceil(max(self._edges)))
         # Rounded and made unique, the grid holds every small concurrency and thins out above.
-        self._concurrencies = np.unique(np.geomspace(1, most, _CONCURRENCIES).round()).tolist()
-        self._steps_s = [
-            [decode.itl_s(concurrency, context) for context in self._contexts] for concurrency in self._concurrencies
-        ]
+        asked = np.unique(np.geomspace(1, most, _CONCURRENCIES).round())
+        answers = np.array([[decode.itl_s(concurrency, context) for context in contexts] for concurrency in asked])
+        every = np.arange(1, most + 1)
+        self._steps_s: list[list[float]] = np.array(
+            [np.interp(every, asked, column) for column in answers.T]
+        ).T.tolist()
 
     def step_s(self, concurrency: int, context: float) -> float:
-        """Bilinear between grid points, clamped to the grid's ends."""
-        i, across = _place(self._concurrencies, concurrency)
-        j, along = _place(self._contexts, context)
-        low, high = self._steps_s[i], self._steps_s[i + 1]
-        at_low = low[j] + along * (low[j + 1] - low[j])
-        at_high = high[j] + along * (high[j + 1] - high[j])
-        return at_low + across * (at_high - at_low)
+        """Linear between grid points, clamped to the grid's ends."""
+        rows = self._steps_s
+        row = rows[concurrency - 1] if concurrency <= len(rows) else rows[-1]
+        j, along = self._place(context)
+        at = row[j]
+        return at + along * (row[j + 1] - at)
 
     def max_concurrency(self, context: float) -> int:
         """Linear between grid points, rounded down."""
-        j, along = _place(self._contexts, context)
-        return int(self._edges[j] + along * (self._edges[j + 1] - self._edges[j]))
+        j, along = self._place(context)
+        at = self._edges[j]
+        return int(at + along * (self._edges[j + 1] - at))
 
-
-def _place(grid: list[float], value: float) -> tuple[int, float]:
-    """The cell that holds `value`, and how far into it, in [0, 1]."""
-    i = min(max(bisect_right(grid, value) - 1, 0), len(grid) - 2)
-    share = (value - grid[i]) / (grid[i + 1] - grid[i])
-    return i, min(max(share, 0.0), 1.0)
+    def _place(self, context: float) -> tuple[int, float]:
+        """The cell that holds a context, and how far into it, in [0, 1]."""
+        grid = self._contexts
+        if context <= grid[0]:
+            return 0, 0.0
+        j = bisect_right(grid, context) - 1
+        if j > _CONTEXTS - 2:
+            return _CONTEXTS - 2, 1.0
+        low = grid[j]
+        return j, (context - low) / (grid[j + 1] - low)

@@ -22,13 +22,22 @@ from planner.sim.loads import Request, drawn, superposed
 from planner.sim.readers import Recorded, recognised
 from planner.trace_file import TraceError, TraceFile, open_text
 
-__all__ = ["DEMO", "Trace", "TraceError", "load_trace"]
+__all__ = ["DEMO", "Survey", "Trace", "TraceError", "load_trace"]
 
 DEMO = "demo"
 """The load table shipped in the package, by this name instead of a path."""
 
 Skipped = Counter[str]
 """How many rows a reading left out, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a trace is like as a whole."""
+
+    last_arrival_s: float
+    notes: tuple[str, ...]
+    """What it leaves out, and why, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +53,17 @@ class Trace:
     def __iter__(self) -> Iterator[Request]:
         return self.source(Counter())
 
-    def notes(self) -> tuple[str, ...]:
-        """What the trace leaves out, and why, one line each. Reads the file once more."""
+    def survey(self) -> Survey:
+        """Reads it once, so that a mistake in its last row costs no simulation."""
         skipped: Skipped = Counter()
-        for _ in self.source(skipped):
-            pass
-        return tuple(f"{self.name}: {count} {reason}" for reason, count in skipped.items())
+        last_s = 0.0
+        for request in self.source(skipped):
+            last_s = request.arrival_s
+        return Survey(last_s, tuple(f"{self.name}: {count} {reason}" for reason, count in skipped.items()))
 
 
 def load_trace(
-    path: str | Path, *, scale: float = 1.0, seed: int = 0, start_s: float = 0.0, end_s: float = math.inf
+    path: str | Path, *, scale: float = 1.0, seed: int | str = 0, start_s: float = 0.0, end_s: float = math.inf
 ) -> Trace:
     """The trace in the file `path`, or the built-in `demo`.
 

@@ -21,7 +21,8 @@ Mutable, unlike most of the core: it takes a value per token. One writer; not sa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from heapq import nsmallest
 
 from planner.errors import UserError
@@ -83,6 +84,25 @@ class QuantileSketch:
         self.sum += value * weight
         self.min = value if self.min is None or value < self.min else self.min
         self.max = value if self.max is None or value > self.max else self.max
+
+    def add_all(self, values: Sequence[float]) -> None:
+        """Count each value once, faster than one by one. Raises SketchError, and changes nothing, as `add` does."""
+        if not values:
+            return
+        low, high = min(values), max(values)
+        if not (low >= 0 and high <= LARGEST) or any(map(math.isnan, values)):
+            wrong = next(value for value in values if not 0 <= value <= LARGEST)
+            raise SketchError(f"value: {wrong!r} must lie in 0..{LARGEST:g}; leave out what is not known")
+        ceil, log, keys_per_e = math.ceil, math.log, self._keys_per_e
+        keys = [ceil(log(value) * keys_per_e) for value in values if value > SMALLEST]
+        self._zeros += len(values) - len(keys)
+        for key, weight in Counter(keys).items():
+            self._buckets[key] = self._buckets.get(key, 0) + weight
+        self._collapse_lowest()
+        self.count += len(values)
+        self.sum += math.fsum(values)
+        self.min = low if self.min is None or low < self.min else self.min
+        self.max = high if self.max is None or high > self.max else self.max
 
     def merge(self, other: QuantileSketch) -> None:
         """Count everything `other` has counted; `other` stays as it is.

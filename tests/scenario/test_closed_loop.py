@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from simulations import simulate_one
 
 import planner.sim
 from planner.config import build_settings, load_config
@@ -20,8 +21,8 @@ from planner.scaling.types import Role
 from planner.sim.baselines import static_peak
 from planner.sim.loads import Level, Request, drawn
 from planner.sim.policies import PlannerPolicy, Record, StaticPolicy
-from planner.sim.run import Result, simulate
-from planner.sim.settings import fleet_as_configured
+from planner.sim.run import Result
+from planner.sim.settings import conditions_as_configured, fleet_as_configured
 from planner.sim.traces import load_trace
 
 DEMO = Path(planner.sim.__file__).parent / "demo.yaml"
@@ -44,11 +45,12 @@ class World:
         fixed: bool = False,
         record: Record | None = None,
     ) -> Result:
-        fleet = fleet_as_configured(self.service, self.settings.budget_gpus, start_with)
+        fleet = fleet_as_configured(self.service, conditions_as_configured(self.service), start_with)
         policy = StaticPolicy() if fixed else PlannerPolicy(self.settings, record)
-        return simulate(
-            requests, policy, fleet, self.service.targets, interval_s=self.service.interval_s, service=self.name
-        )
+        return simulate_one(
+            requests, policy, fleet, self.service.targets, interval_s=self.service.interval_s,
+            gpus=self.settings.budget_gpus, service=self.name,
+        )  # fmt: skip
 
 
 def world(**flags: str) -> World:
@@ -67,8 +69,8 @@ def load(*minutes_and_rates: tuple[float, float]) -> list[Request]:
 
 
 def good_share(result: Result) -> float:
-    assert result.outcome.good_share is not None
-    return result.outcome.good_share
+    assert result.only.outcome.good_share is not None
+    return result.only.outcome.good_share
 
 
 def test_keeps_the_agreement_on_a_steady_load() -> None:
@@ -85,7 +87,7 @@ def test_grows_with_a_ramp_where_a_fleet_left_alone_drowns() -> None:
 
     assert good_share(alone) < 0.6
     assert good_share(scaled) > good_share(alone) + 0.2
-    assert scaled.timeline[-1].pools[Role.PREFILL].wanted > 1
+    assert scaled.only.timeline[-1].pools[Role.PREFILL].wanted > 1
 
 
 @pytest.mark.parametrize("budget", ["2", "4", "7"])
@@ -98,33 +100,33 @@ def test_never_holds_more_than_the_budget_however_high_the_load(budget: str) -> 
 def test_shrinks_after_a_spike_but_never_below_the_minimum() -> None:
     result = world().play(load((5, 40), (20, 1)), start_with={Role.PREFILL: 6, Role.DECODE: 3})
 
-    last = result.timeline[-1].pools
+    last = result.only.timeline[-1].pools
     assert last[Role.PREFILL].wanted < 6
     assert last[Role.DECODE].wanted < 3
-    assert all(counts.wanted >= 1 for row in result.timeline for counts in row.pools.values())
+    assert all(counts.wanted >= 1 for row in result.only.timeline for counts in row.pools.values())
 
 
 def test_a_silence_keeps_the_minimum_and_the_load_after_it_is_served() -> None:
     result = world().play(load((4, 10), (10, 0), (8, 10)))
 
-    assert min(row.pools[role].wanted for row in result.timeline for role in row.pools) == 1
-    assert result.outcome.finished > 0.99 * result.outcome.arrived - 200
+    assert min(row.pools[role].wanted for row in result.only.timeline for role in row.pools) == 1
+    assert result.only.outcome.finished > 0.99 * result.only.outcome.arrived - 200
 
 
 def test_scales_one_pool_when_prefill_and_decode_share_replicas() -> None:
     result = world(mode="aggregated").play(load((4, 5), (16, 30)))
 
-    assert set(result.timeline[-1].pools) == {Role.AGGREGATED}
-    assert result.timeline[-1].pools[Role.AGGREGATED].wanted >= 2
-    assert result.outcome.finished > 0.9 * result.outcome.arrived
+    assert set(result.only.timeline[-1].pools) == {Role.AGGREGATED}
+    assert result.only.timeline[-1].pools[Role.AGGREGATED].wanted >= 2
+    assert result.only.outcome.finished > 0.9 * result.only.outcome.arrived
 
 
 def test_every_decision_says_why() -> None:
     result = world().play(load((4, 5), (6, 30)))
 
-    assert all(row.reasons for row in result.timeline)
-    assert result.actions
-    assert all(action.reasons for action in result.actions)
+    assert all(row.reasons for row in result.only.timeline)
+    assert result.only.actions
+    assert all(action.reasons for action in result.only.actions)
 
 
 def test_a_recorder_gets_each_tick_with_the_state_before_it() -> None:
@@ -132,7 +134,7 @@ def test_a_recorder_gets_each_tick_with_the_state_before_it() -> None:
     place = world()
     result = place.play(load((3, 10)), record=lambda before, samples, after: seen.append((before, samples, after)))
 
-    assert [after.at_s for _, _, after in seen] == [row.at_s for row in result.timeline]
+    assert [after.at_s for _, _, after in seen] == [row.at_s for row in result.only.timeline]
     assert all(set(samples) == {place.name} for _, samples, _ in seen)
     assert len({id(before) for before, _, _ in seen}) == len(seen)
 
@@ -149,7 +151,7 @@ def test_plays_a_recorded_trace_to_the_end(shared_data: Path) -> None:
     place = world()
     result = place.play(trace)
 
-    outcome = result.outcome
+    outcome = result.only.outcome
     assert outcome.arrived == 8819
     assert outcome.finished + outcome.in_flight == 8819
     assert result.peak_gpus <= place.settings.budget_gpus

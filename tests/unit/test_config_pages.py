@@ -18,6 +18,7 @@ from planner.config import ConfigError, build_settings, load_config
 from planner.config.advice import capacity_per_s, fleet_for, warnings
 from planner.config.catalogue import FLAGS, SETTINGS
 from planner.config.model import Service
+from planner.config.simulation import Simulation
 from planner.scaling.settings import ServiceSettings
 from planner.scaling.types import Role
 
@@ -227,4 +228,6 @@ def test_every_setting_without_a_default_or_with_null_says_why() -> None:
 
 
 def test_every_section_says_what_it_is_about() -> None:
-    assert [name for name, field in Service.model_fields.items() if not field.description] == []
+    fields = {**Service.model_fields, **Simulation.model_fields}
+
+    assert [name for name, field in fields.items() if not field.description] == []

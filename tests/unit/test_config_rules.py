@@ -67,7 +67,10 @@ def test_an_impossible_agreement_is_refused(section: str, line: str, load: objec
         ),
         ("observe: {x: 1}", "observe.x: unknown setting; known here: max_age_s"),
         ("mode: agregated", 'mode: "agregated" must be disaggregated or aggregated'),
-        ("sizing: {routing: fair}", 'sizing.routing: "fair" must be least_loaded, round_robin or random'),
+        (
+            "sizing: {routing: fair}",
+            'sizing.routing: "fair" must be least_loaded, shared_queue, power_of_two, round_robin or random',
+        ),
         (
             "prefill: {max_replicas: 1.5}",
             "prefill.max_replicas: 1.5 must be a whole number of at least 1, or null",

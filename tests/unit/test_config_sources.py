@@ -176,12 +176,13 @@ def test_kubernetes_variables_hide_no_setting() -> None:
         ("a: 1\n---\nb: 2", r"line 2, column 1: expected a single document"),
         ("a: !!python/object:os.x 1", r"line 1, column 4: could not determine a constructor"),
         ("a: &a {b: *a}", r"line 1, column 4: found unconstructable recursive node"),
+        ("a: &a [*a]", r"line 1, column 4: found unconstructable recursive node"),
         ("[" * 5000, r"not YAML: nested too deeply$"),
         ("\0", r"not YAML: unacceptable character"),
     ],
     ids=[
         "duplicate", "nested-duplicate", "tab", "unclosed", "list", "scalar", "number-as-key", "two-documents",
-        "python-object", "contains-itself", "deep", "control-character",
+        "python-object", "contains-itself", "list-contains-itself", "deep", "control-character",
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_configuration_is_one_line_with_its_place(text: str, message: str, file: Path) -> None:
@@ -212,13 +213,18 @@ def test_a_file_that_cannot_be_read_is_one_line(prepare: object, message: str, f
         ({"PLANNER_CONFIGS": "1"}, r"did you mean PLANNER_CONFIG\?$"),
         ({"PLANNER_QWXZ": "1"}, r"^PLANNER_QWXZ: no setting has this environment variable; unset it$"),
         ({"PLANNER_SLA": "{ttft: 1}"}, r"^PLANNER_SLA: no setting has"),
-        ({"PLANNER_MODE": "[a]"}, r'^PLANNER_MODE: "\[a\]" is not a single value; give each setting'),
-        ({"PLANNER_MODE": "a: b: c"}, r'^PLANNER_MODE: "a: b: c" is not a YAML scalar; put it in quotes$'),
+        ({"PLANNER_MODE": "{a: b}"}, r'^PLANNER_MODE: "{a: b}" is not a single value; give each setting'),
+        ({"PLANNER_MODE": "[a]"}, r'^mode: \["a"\] must be disaggregated or aggregated \(env PLANNER_MODE\)$'),
+        ({"PLANNER_MODE": "&a [*a]"}, r'^PLANNER_MODE: "&a \[\*a\]" is no YAML scalar or list; put text in quotes'),
+        ({"PLANNER_MODE": "a: b: c"}, r"is no YAML scalar or list; put text in quotes, a list in brackets$"),
         ({"PLANNER_SERVICES__CHAT__MODE": "aggregated"}, r"^PLANNER_SERVICES__CHAT__MODE: no setting has"),
         ({"PLANNER_SLA__TTFT": "fast"}, r'^sla.ttft: "fast" must be a number above 0 \(env PLANNER_SLA__TTFT\)$'),
     ],
-    ids=["typing-error", "near-config", "nothing-near", "section", "list", "no-scalar", "undeclared-service", "type"],
-)
+    ids=[
+        "typing-error", "near-config", "nothing-near", "section", "mapping", "list", "contains-itself", "no-scalar",
+        "undeclared-service", "type",
+    ],
+)  # fmt: skip
 def test_a_variable_that_is_wrong_is_named(env: dict[str, str], message: str, file: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(file, env, {})
@@ -227,7 +233,7 @@ def test_a_variable_that_is_wrong_is_named(env: dict[str, str], message: str, fi
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"--ttft": "[1]"}, r'^--ttft: "\[1\]" is not a single value'),
+        ({"--ttft": "[1]"}, r"^sla.ttft: \[1\] must be a number above 0 \(flag --ttft\)$"),
         ({"--ttft": "1", "sla.ttft": "2"}, r"^sla.ttft: given by both --ttft and --set sla.ttft; keep one$"),
         ({"sla.tttft": "1"}, r"^sla.tttft: unknown setting; did you mean ttft\? \(flag --set sla.tttft\)$"),
         ({"sla": "1"}, r"^sla: 1 must be a section with settings of its own \(flag --set sla\)$"),
@@ -259,6 +265,7 @@ def outcome(load_it: Callable[[], LoadedConfig]) -> LoadedConfig | str:
 @example("!!int ''")
 @example("!!bool x")
 @example("!!timestamp x")
+@example("[1]")
 @example("\x85")
 def test_any_text_in_a_variable_gives_a_configuration_or_one_line(text: str) -> None:
     found = outcome(lambda: load_config(None, {"PLANNER_OBSERVE__MAX_AGE_S": text}, MINIMAL_FLAGS))

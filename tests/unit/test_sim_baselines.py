@@ -11,13 +11,14 @@ import pytest
 from builders import CORRECTION, planner_settings, pool_samples, pool_settings, service_samples, service_settings
 from hypothesis import given
 from hypothesis import strategies as st
+from simulations import world_of
 
 from planner.errors import UserError
 from planner.scaling.forecast import LEVELS, Series, build
 from planner.scaling.settings import ServiceSettings
 from planner.scaling.types import Absent, Demand, Role, ServiceSamples
 from planner.sim.baselines.clairvoyant import ClairvoyantPolicy, needs
-from planner.sim.baselines.contenders import ORACLE_OBJECTIVES, World, contenders
+from planner.sim.baselines.contenders import ORACLE_OBJECTIVES, Variation, World, contenders
 from planner.sim.baselines.hpa import HpaPolicy, Reading, recommend
 from planner.sim.baselines.published import PointForecaster, published
 from planner.sim.baselines.static import splits
@@ -235,7 +236,7 @@ def test_a_silent_window_needs_the_minimum() -> None:
 
 
 def test_orders_a_start_up_and_an_interval_ahead_and_lowers_at_once() -> None:
-    policy = ClairvoyantPolicy(service_settings(), 64, quiet_then_busy())
+    policy = ClairvoyantPolicy(planner_settings(budget_gpus=64), {"chat": quiet_then_busy()})
 
     def decided(now_s: float, current: int) -> int:
         return policy.decide(seen(current, 1), now_s)["chat"].replicas[P]
@@ -247,7 +248,7 @@ def test_orders_a_start_up_and_an_interval_ahead_and_lowers_at_once() -> None:
 
 
 def test_stays_within_the_budget() -> None:
-    policy = ClairvoyantPolicy(service_settings(), 4, quiet_then_busy())
+    policy = ClairvoyantPolicy(planner_settings(budget_gpus=4), {"chat": quiet_then_busy()})
 
     order = policy.decide(seen(1, 1), BUSY_FROM_S)["chat"]
 
@@ -259,7 +260,7 @@ def test_stays_within_the_budget() -> None:
 
 
 def world(**overrides: Any) -> World:
-    return World(planner_settings(service_settings(**overrides)), quiet_then_busy())
+    return world_of(planner_settings(service_settings(**overrides)), quiet_then_busy())
 
 
 @pytest.mark.parametrize(
@@ -286,15 +287,15 @@ def test_reads_policies(text: str, names: list[str]) -> None:
 def test_a_contender_differs_from_the_planner_in_what_its_name_says() -> None:
     forecaster, published_one, oracle = contenders("forecaster:arima,published,clairvoyant:0.9", world())
 
-    assert forecaster.world.service.forecaster.name == "arima"
-    assert published_one.world.service.sizing.method == "throughput"
-    assert oracle.world.service.targets.objective == 0.9
+    assert forecaster.world.services["chat"].forecaster.name == "arima"
+    assert published_one.world.services["chat"].sizing.method == "throughput"
+    assert oracle.world.services["chat"].targets.objective == 0.9
 
 
 def test_only_a_static_contender_is_fixed() -> None:
     fixed, planner = contenders("static:7+3,planner", world())
 
-    assert (fixed.fixed, planner.fixed) == ({P: 7, D: 3}, None)
+    assert (fixed.fixed, planner.fixed) == ({"chat": {P: 7, D: 3}}, None)
     assert isinstance(fixed.make(fixed.world, lambda *_: None), StaticPolicy)
 
 
@@ -322,9 +323,64 @@ def test_says_what_would_make_sense(text: str, message: str) -> None:
         contenders(text, world())
 
 
-def test_an_aggregated_service_takes_one_count() -> None:
-    aggregated = World(planner_settings(service_settings(roles=(A,))), spread(10, 1.0))
+def two_services() -> World:
+    settings = planner_settings(service_settings(name="chat"), service_settings(name="code"), budget_gpus=6)
+    return world_of(settings, quiet_then_busy())
 
-    assert [one.fixed for one in contenders("static:3", aggregated)] == [{A: 3}]
+
+def test_a_static_fleet_is_one_services_but_a_peak_is_everyones() -> None:
+    (peak,) = contenders("static:peak", two_services())
+
+    assert peak.fixed is not None
+    assert set(peak.fixed) == {"chat", "code"}
+    with pytest.raises(UserError, match=r"'static:7\+3' is one fleet, and 2 services are played; use static:peak"):
+        contenders("static:7+3", two_services())
+
+
+def test_clairvoyants_of_two_services_share_the_budget() -> None:
+    here = two_services()
+    (contender,) = contenders("clairvoyant", here)
+    pools = {role: pool_samples(wanted=1, ready=1) for role in (P, D)}
+
+    orders = contender.make(here, lambda *_: None).decide(
+        {name: service_samples(pools=pools) for name in here.services}, now_s=270.0
+    )
+
+    assert sum(count for order in orders.values() for count in order.replicas.values()) == 6
+
+
+def test_autoscalers_of_two_services_know_nothing_of_each_other() -> None:
+    here = two_services()
+    (contender,) = contenders("hpa:utilisation", here)
+    busy, idle = ({role: pool_samples(wanted=2, ready=2, running=running) for role in (P, D)} for running in (2.0, 0.0))
+
+    orders = contender.make(here, lambda *_: None).decide(
+        {"chat": service_samples(pools=busy), "code": service_samples(pools=idle)}, now_s=270.0
+    )
+
+    assert orders["chat"].replicas[P] > 2
+    assert orders["code"].replicas == {P: 2, D: 2}, "not below what the window began with"
+
+
+def test_services_that_do_not_tick_together_cannot_be_simulated_together() -> None:
+    settings = planner_settings(
+        service_settings(name="chat", interval_s=30.0), service_settings(name="code", interval_s=60.0)
+    )
+    with pytest.raises(UserError, match="interval_s: 30 and 60 differ; services that are simulated together must tick"):
+        world_of(settings, quiet_then_busy())
+
+
+def test_a_start_up_time_to_try_is_both_true_and_believed() -> None:
+    here = two_services().with_startup(7.0)
+
+    assert {service.startup_s for service in here.services.values()} == {7.0}
+    assert {conditions.lives.startup_s for conditions in here.conditions.values()} == {7.0}
+    assert here.variation == Variation(startup_s=7.0)
+
+
+def test_an_aggregated_service_takes_one_count() -> None:
+    aggregated = world_of(planner_settings(service_settings(roles=(A,))), spread(10, 1.0))
+
+    assert [one.fixed for one in contenders("static:3", aggregated)] == [{"chat": {A: 3}}]
     with pytest.raises(UserError, match=r"'static:1\+1' is no fleet of aggregated; use static:peak, or static:N"):
         contenders("static:1+1", aggregated)

@@ -35,8 +35,8 @@ def test_needs_no_configuration(
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{load} on h200-llama-3.1-8b-fp8-tp1, start-up 120 s, scaled by the planner"
-    assert [line.split()[0] for line in lines[1:8]] == [
-        "good", "TTFT", "ITL", "cost", "requests", "reasons", "scaling",
+    assert [line.split()[0] for line in lines[1:9]] == [
+        "good", "TTFT", "ITL", "cost", "requests", "in", "reasons", "scaling",
     ]  # fmt: skip
 
 
@@ -49,8 +49,8 @@ def test_prints_one_json_object_that_repeats(
 
     assert capsys.readouterr().out == first
     document = json.loads(first)
-    assert document["schema"] == "sla-planner/simulation/1"
-    assert len(document["timeline"]) == document["duration_s"] / 30
+    assert document["schema"] == "sla-planner/simulation/2"
+    assert len(document["services"]["default"]["timeline"]) == document["duration_s"] / 30
     assert document["config"]["services"]["default"]["sla"]["ttft"] == 500
 
 
@@ -101,11 +101,37 @@ def test_compares_one_of_each_kind_when_not_told_which(
     assert ran(monkeypatch, "--trace", str(load), "--compare", "--json") == 0
 
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"] == "sla-planner/comparison/1"
-    assert document["trace"] == str(load)
+    assert document["schema"] == "sla-planner/comparison/2"
+    assert document["traces"] == {"default": str(load)}
     assert [run["policy"] for run in document["runs"]] == [
         "planner", "published", "hpa:utilisation", "hpa:queue", "static:peak", "clairvoyant",
     ]  # fmt: skip
+
+
+@pytest.mark.needs("dask")
+def test_a_dask_cluster_gives_the_same_results(
+    load: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from distributed import LocalCluster
+
+    arguments = ["--trace", str(load), "--compare", "planner,static:2+1", "--json"]
+    assert ran(monkeypatch, *arguments) == 0
+    here = capsys.readouterr().out
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        assert ran(monkeypatch, *arguments, "--dask", cluster.scheduler_address) == 0
+
+    assert capsys.readouterr().out == here
+
+
+@pytest.mark.needs("dask")
+def test_a_dask_scheduler_that_does_not_answer_is_one_line(
+    load: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("planner.cli.simulate_compare._DASK_TIMEOUT_S", 0.2)
+
+    assert ran(monkeypatch, "--trace", str(load), "--compare", "planner", "--dask", "tcp://127.0.0.1:9") == 2
+
+    assert "error: --dask: no scheduler answers at 'tcp://127.0.0.1:9' (" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -140,9 +166,9 @@ def test_writes_a_page(load: Path, tmp_path: Path, arguments: list[str], monkeyp
         pytest.param(["--compare", "static:1"], "'static:1' is no fleet of prefill and decode", id="split"),
         pytest.param(["--compare", "planner", "--static", "1,1"], "--static: compare it with the", id="two ways"),
         pytest.param(["--compare", "planner", "--journal", "x"], "--journal: records one run", id="journal of many"),
-        pytest.param(["--compare-startup", "0,60"], "--compare-startup: there is nothing to comp", id="no compare"),
+        pytest.param(["--compare-startup", "0,60"], "there is nothing to compare; add --compare", id="no compare"),
         pytest.param(
-            ["--compare", "planner", "--compare-startup", "0,-1"], "'0,-1' must be seconds of 0 or more", id="start-up"
+            ["--compare", "planner", "--compare-startup", "0,-1"], "'0,-1' must be numbers of 0 or more", id="start-up"
         ),
         pytest.param(["--report", "/dev/null/x"], "error: --report: /dev/null/x cannot be written", id="report"),
     ],
@@ -164,15 +190,92 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert "Traceback" not in captured.err
 
 
-def test_refuses_to_play_several_services(
-    load: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+TWO_SERVICES = (
+    "budget: {gpus: 8}\nprofile: h200-llama-3.1-8b-fp8-tp1\nsla: {isl: 3000, osl: 150, ttft: 500, itl: 50}\n"
+    "services: {one: {}, two: {}}\n"
+)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    path = tmp_path / "two.yaml"
+    path.write_text(TWO_SERVICES)
+    return path
+
+
+def test_plays_several_services_under_one_budget(
+    load: Path, two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tmp_path / "two.yaml"
-    config.write_text(
-        "budget: {gpus: 8}\nprofile: h200-llama-3.1-8b-fp8-tp1\nsla: {isl: 3000, osl: 150, ttft: 500, itl: 50}\n"
-        "services: {one: {}, two: {}}\n"
+    assert ran(monkeypatch, "-c", str(two), "--trace", f"one={load}", "--trace", f"two={load}", "--json") == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["traces"] == {"one": str(load), "two": str(load)}
+    assert document["peak_gpus"] <= 8
+    one, two_ = (document["services"][name] for name in ("one", "two"))
+    assert one["outcome"]["arrived"] != two_["outcome"]["arrived"], "drawn apart"
+
+
+def test_compares_several_services_loads_and_seeds(
+    load: Path, two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--trace", f"one={load}", "--trace", "two=demo", "--compare", "static:peak"]
+    varied = ["--compare-scale", "0.5,1", "--compare-seed", "0,1"]
+
+    assert ran(monkeypatch, "-c", str(two), *arguments, *varied, "--json") == 0
+
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [(run["variation"]["seed"], run["variation"]["scale"]) for run in runs] == [
+        (0, 0.5), (0, 1.0), (1, 0.5), (1, 1.0),
+    ]  # fmt: skip
+    assert len({run["services"]["one"]["outcome"]["arrived"] for run in runs}) == 4
+
+
+def test_the_fleet_is_what_the_simulation_section_says(
+    load: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = {
+        "startup_s": "10", "crash_every_s": "60", "scrape_s": "15", "prefix_hit_rate": "0.5", "speeds": "[1, 0.9]",
+        "routing": "power_of_two", "kv_transfer_tokens_per_s": "50000", "grace_s": "30", "outages": "[[60, 90]]",
+    }  # fmt: skip
+    settings = [part for name, value in truth.items() for part in ("--set", f"simulation.{name}={value}")]
+
+    assert ran(monkeypatch, "--trace", str(load), "--static", "3,2", "--json", *settings) == 0
+
+    outcome = json.loads(capsys.readouterr().out)["services"]["default"]["outcome"]
+    assert outcome["lost"] > 0
+    # Half of 3000 tokens, and moving them, against 63 ms for all of them.
+    assert outcome["ttft_s"]["p50"] < 0.06
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param([], "--trace: one, two has none; add --trace one=FILE, or one=demo", id="none"),
+        pytest.param(["--trace", "x.csv"], "'x.csv' must name a service and its file, such as one=load", id="no name"),
+        pytest.param(["--trace", "three=x"], "the services are one, two", id="unknown service"),
+        pytest.param(["--trace", "one=a", "--trace", "one=b"], "one has two traces, a and b; give one", id="twice"),
+        pytest.param(
+            ["--trace", "one=demo", "--trace", "two=demo", "--static", "2,1"], "'2,1' is one fleet", id="one fleet"
+        ),
+    ],
+)
+def test_every_service_needs_a_trace_of_its_own(
+    two: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(monkeypatch, "-c", str(two), *arguments) == 2
+
+    assert message in capsys.readouterr().err
+
+
+def test_rows_left_out_of_a_trace_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "burst.csv"
+    trace.write_text(
+        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+        "0,ChatGPT,10,20,30,Conversation log\n1,ChatGPT,10,0,10,Conversation log\n"
     )
 
-    assert ran(monkeypatch, "--trace", str(load), "--config", str(config)) == 2
+    assert ran(monkeypatch, "--trace", str(trace)) == 0
 
-    assert "error: services: one, two are too many; a simulation plays one service" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"note: {trace}: 1 failed requests (0 response tokens) left out\n"

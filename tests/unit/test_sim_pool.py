@@ -2,61 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 
+from planner.errors import UserError
 from planner.scaling.settings import Routing
-from planner.sim.cluster import Cluster
+from planner.sim.cluster import Account, Cluster
+from planner.sim.engine import Discipline, Engine
 from planner.sim.flight import Flight
+from planner.sim.lives import Lives
 from planner.sim.loop import Handler, Loop
 from planner.sim.pool import Pool, PoolCounts
+from planner.sim.timing import LinearTiming
 
 STARTUP_S = 10.0
+LIVES = Lives(STARTUP_S)
+TIMING = LinearTiming(prefill_s_per_token=0.001, step_base_s=0.010)
 GPUS_PER_REPLICA = 2
 
 
-class ManualEngine:
+class ManualEngine(Engine):
     """Holds what it is given until the test finishes it."""
 
     def __init__(self, on_idle: Handler) -> None:
-        self._on_idle = on_idle
+        super().__init__(Loop(), TIMING, Silence(), Discipline(), on_idle)
         self.flights: list[Flight] = []
-        self.held_tokens = 0
-        self.waiting = 0
 
     @property
     def running(self) -> int:
         return len(self.flights)
 
-    def submit(self, flight: Flight) -> None:
-        self.flights.append(flight)
-        self.held_tokens += flight.isl
+    def nudge(self) -> None:
+        while self.queue:
+            self.flights.append(self._take())
 
     def finish_all(self) -> None:
         self.flights.clear()
         self.held_tokens = 0
         self._on_idle()
 
+    def _inside(self) -> list[Flight]:
+        return list(self.flights)
+
+    def _weight(self, flight: Flight) -> int:
+        return flight.isl
+
+
+class Silence:
+    """A sink that nobody listens to."""
+
+    def prompt_done(self, flight: Flight) -> None: ...
+
+    def first_token(self, flight: Flight) -> None: ...
+
+    def tokens(self, count: int, seconds: float) -> None: ...
+
+    def preempted(self, flight: Flight) -> None: ...
+
+    def finished(self, flight: Flight) -> None: ...
+
 
 class Stage:
-    """A pool with its clock, its cluster and every engine it ever made, oldest first."""
+    """A pool with its clock, its cluster, every engine it ever made, oldest first, and what was lost."""
 
-    def __init__(self, start_with: int = 0, gpus: int | None = None, routing: Routing = "least_loaded") -> None:
+    def __init__(
+        self,
+        start_with: int = 0,
+        gpus: int | None = None,
+        routing: Routing = "least_loaded",
+        lives: Lives = LIVES,
+    ) -> None:
         self.loop = Loop()
-        self.cluster = Cluster(self.loop, gpus)
+        self.cluster = Cluster(gpus)
+        self.account = Account(self.loop, self.cluster)
         self.engines: list[ManualEngine] = []
+        self.numbers: list[int] = []
+        self.lost: list[Flight] = []
         self.pool = Pool(
-            self.loop, self.cluster, GPUS_PER_REPLICA, STARTUP_S, routing, Random(0), make_engine=self._make_engine
+            self.loop, self.account, GPUS_PER_REPLICA, lives, routing, "0", self._make_engine, self.lost.append
         )
         self.pool.start_with(start_with)
 
-    def _make_engine(self, on_idle: Handler) -> ManualEngine:
+    def _make_engine(self, number: int, on_idle: Handler) -> ManualEngine:
+        self.numbers.append(number)
         self.engines.append(ManualEngine(on_idle))
         return self.engines[-1]
 
     def submit(self, isl: int = 1) -> None:
-        self.pool.submit(Flight(self.loop.now_s, isl, 1))
+        self.pool.submit(Flight(self.loop.now_s, isl, 1, isl))
 
     def shares(self) -> list[int]:
         return [len(engine.flights) for engine in self.engines]
@@ -160,7 +196,7 @@ def test_gpu_hours_count_from_order_to_departure() -> None:
     stage.loop.run_until(200.0)
 
     replica_s = 200 + (150 - 100)
-    assert stage.cluster.gpu_hours() == pytest.approx(replica_s * GPUS_PER_REPLICA / 3600)
+    assert stage.account.gpu_hours() == pytest.approx(replica_s * GPUS_PER_REPLICA / 3600)
     assert stage.cluster.peak_gpus == 2 * GPUS_PER_REPLICA
 
 
@@ -189,3 +225,125 @@ def test_random_routing_repeats_with_its_seed() -> None:
 
     assert shares() == shares()
     assert min(shares()) > 60
+
+
+def test_power_of_two_takes_the_less_loaded_of_two() -> None:
+    stage = Stage(start_with=2, routing="power_of_two")
+    for isl in (100, 10, 10, 10):
+        stage.submit(isl)
+
+    assert sorted(stage.shares()) == [1, 3]
+
+
+def test_replicas_with_a_shared_queue_take_from_it_once_they_are_ready() -> None:
+    stage = Stage(routing="shared_queue")
+    for _ in range(3):
+        stage.submit()
+    stage.pool.scale(1)
+
+    assert stage.pool.counts() == counts(1, 0, starting=1, waiting=3)
+    stage.loop.run_until(STARTUP_S)
+    assert stage.pool.counts() == counts(1, 1, running=3)
+
+
+def test_a_draining_replica_leaves_the_shared_queue_alone() -> None:
+    stage = Stage(start_with=2, routing="shared_queue")
+    stage.submit()
+    stage.submit()
+    stage.pool.scale(1)
+    for _ in range(3):
+        stage.submit()
+
+    assert stage.shares() == [4, 1]
+
+
+# --- what befalls replicas ----------------------------------------------------------------------------------------
+
+
+def test_a_crashed_replica_loses_what_it_has_and_starts_again_on_its_gpus() -> None:
+    stage = Stage(start_with=1, lives=replace(LIVES, crash_every_s=50.0))
+    stage.submit()
+    stage.submit()
+    crashed_s = next(at_s for at_s in np.arange(0.0, 1000.0, 0.5) if _ready_at(stage, float(at_s)) == 0)
+
+    assert stage.pool.counts() == counts(1, 0, starting=1)
+    assert len(stage.lost) == 2
+    assert stage.numbers == [0, 0], "the same hardware"
+    assert stage.cluster.held_gpus == GPUS_PER_REPLICA
+    stage.loop.run_until(crashed_s + STARTUP_S)
+    assert stage.pool.counts().ready == 1
+
+
+def _ready_at(stage: Stage, at_s: float) -> int:
+    stage.loop.run_until(at_s)
+    return stage.pool.counts().ready
+
+
+def test_crashes_come_as_often_as_they_are_said_to() -> None:
+    stage = Stage(start_with=20, lives=Lives(startup_s=0.0, crash_every_s=100.0))
+    stage.loop.run_until(10_000.0)
+
+    assert len(stage.engines) - 20 == pytest.approx(20 * 100, rel=0.1)
+
+
+def test_a_replica_that_crashes_while_draining_is_gone() -> None:
+    stage = Stage(start_with=1, lives=replace(LIVES, crash_every_s=50.0))
+    stage.submit()
+    stage.pool.scale(0)
+    assert stage.pool.counts() == counts(0, 0, draining=1, running=1)
+    stage.loop.run_until(2000.0)
+
+    assert stage.pool.counts() == counts(0, 0)
+    assert len(stage.lost) == 1
+    assert stage.cluster.held_gpus == 0
+
+
+def test_a_draining_replica_is_killed_when_its_grace_is_over() -> None:
+    stage = Stage(start_with=2, lives=replace(LIVES, grace_s=30.0))
+    stage.submit()
+    stage.submit()
+    stage.pool.scale(0)
+    stage.loop.run_until(20.0)
+    stage.engines[0].finish_all()
+
+    assert stage.pool.counts() == counts(0, 0, draining=1, running=1)
+    stage.loop.run_until(30.0)
+    assert stage.pool.counts() == counts(0, 0)
+    assert len(stage.lost) == 1
+    assert stage.cluster.held_gpus == 0
+
+
+@pytest.mark.parametrize(
+    ("lives", "mean_s"),
+    [
+        pytest.param(Lives(60.0), 60.0, id="always the same"),
+        pytest.param(Lives(60.0, startup_cv=0.5), 60.0, id="spread"),
+        pytest.param(Lives(60.0, slow_start_share=0.1, slow_start_factor=4.0), 78.0, id="a tenth is slow"),
+        # Two starts on average; back-offs of 10, 20, 40, 80, 160 s, each half as likely as the one before, then 300 s.
+        pytest.param(Lives(60.0, failed_start_share=0.5), 120.0 + 5 * 5.0 + 300.0 / 32, id="half fails"),
+    ],
+)
+def test_starts_take_as_long_as_they_are_said_to(lives: Lives, mean_s: float) -> None:
+    random = Random(1)
+    starts_s = [lives.start_s(random) for _ in range(20_000)]
+
+    assert np.mean(starts_s) == pytest.approx(mean_s, rel=0.02)
+    assert np.std(starts_s) == 0 or lives != Lives(60.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"startup_s": -1.0}, "startup_s: -1.0 must be 0 or more"),
+        ({"startup_s": float("inf")}, "startup_s: inf must be a finite number"),
+        ({"startup_cv": -0.1}, "startup_cv: -0.1 must be 0 or more"),
+        ({"slow_start_share": 1.5}, "slow_start_share: 1.5 must lie from 0 to 1"),
+        ({"slow_start_factor": 0.5}, "slow_start_factor: 0.5 must be 1 or more"),
+        ({"failed_start_share": 1.0}, "failed_start_share: 1.0 must lie from 0 to below 1"),
+        ({"crash_every_s": 0.0}, "crash_every_s: 0.0 must be above 0"),
+        ({"grace_s": -1.0}, "grace_s: -1.0 must be 0 or more"),
+    ],
+)
+def test_lives_that_cannot_be_are_refused(change: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(LIVES, **change)

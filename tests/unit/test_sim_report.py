@@ -1,137 +1,174 @@
-"""Several results as a table, and as a page that loads nothing."""
+"""Results in words, and several of them as a table."""
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
-from builders import planner_settings
+from builders import TARGETS
+from results import ROW, outcome, played, played_services, result_of, service_result
 
 from planner.scaling.types import Role
-from planner.sim.baselines.contenders import World, contenders
-from planner.sim.compare import Played, play
-from planner.sim.html import page, plotly_script
-from planner.sim.ledger import Outcome, Quantiles
-from planner.sim.loads import Level, drawn
+from planner.sim.compare import SCHEMA as COMPARISON_SCHEMA
+from planner.sim.compare import Played, comparison_document
 from planner.sim.policies import Cause
-from planner.sim.report import table
-from planner.sim.run import Result, ScaleAction
-from planner.slo.attainment import Attainment
+from planner.sim.report import clock, differing, in_percent, report, table
+from planner.sim.run import SCHEMA, ScaleAction
 
-WORLD = World(planner_settings(budget_gpus=8), list(drawn([Level(0.0, 180.0, 10.0, 3000, 150)], 1.0, seed=3)))
-
-
-def outcome(met: int, missed: int, ttft_s: Quantiles | None, itl_s: Quantiles | None) -> Outcome:
-    total = met + missed
-    share = met / total if total else None
-    return Outcome(total, total, 0, 0, Attainment(met=met, missed=missed), share, ttft_s, itl_s)
+KEEP = Cause("keep", "prefill: 1 is right", Role.PREFILL)
+RAISE = Cause("raise", "prefill: 1 -> 2", Role.PREFILL)
+FORECAST = Cause("forecast", "more is coming")
 
 
-def played(name: str, met: int = 950, missed: int = 50, gpu_hours: float = 2.0, startup_s: float = 120.0) -> Played:
-    latencies = Quantiles(0.05, 0.1, 1.25) if met + missed else None
-    result = Result(
-        seed=0, duration_s=3600.0, interval_s=30.0, outcome=outcome(met, missed, latencies, latencies),
-        gpu_hours=gpu_hours, peak_gpus=4, actions=(), timeline=(),
-    )  # fmt: skip
-    return Played(name, startup_s, result, ())
+def test_one_service_is_told_in_lines() -> None:
+    service = service_result(
+        actions=(ScaleAction(60.0, Role.PREFILL, 1, 2, (FORECAST, RAISE)),),
+        timeline=(replace(ROW, reasons=(FORECAST, KEEP)), replace(ROW, at_s=60.0, reasons=(FORECAST, RAISE))),
+    )
+
+    assert report(result_of({"chat": service}), {"chat": TARGETS}, all_actions=False).splitlines() == [
+        "good       95.00% of 1000 requests met both targets, objective 95%",
+        "TTFT       p50 50.0 ms, p95 100.0 ms, p99 1.25 s, target 200 ms",
+        "ITL        p50 50.0 ms, p95 100.0 ms, p99 1.25 s, target 20 ms (a request's mean gap)",
+        "cost       2.00 GPU-hours in 1:00:00, at most 4 GPUs",
+        "requests   1000 arrived: 1000 finished, 0 refused as longer than the KV cache, 0 in flight",
+        "in system  5.0 requests on average = 2.50/s x 2.00 s there",
+        "reasons    in 2 decisions: forecast 2, keep 1, raise 1",
+        "scaling    1 action",
+        "  0:01:00  prefill 1 -> 2  more is coming",
+    ]
+
+
+def test_what_got_lost_or_was_thrown_out_is_told_where_it_happened() -> None:
+    service = service_result(outcome=outcome(lost=3, preemptions=7))
+
+    lines = report(result_of({"chat": service}), {"chat": TARGETS}, all_actions=False).splitlines()
+
+    assert lines[4:6] == [
+        "requests   1000 arrived: 1000 finished, 0 refused as longer than the KV cache, 3 lost with their replica, "
+        "0 in flight",
+        "preempted  7 times a full KV cache threw a request out",
+    ]
+
+
+def test_several_services_are_summed_and_then_told_one_by_one() -> None:
+    services = {"chat": service_result(), "batch": service_result(0, 0, gpu_hours=1.5)}
+    targets = {"chat": TARGETS, "batch": replace(TARGETS, ttft_ms=2000, objective=0.995)}
+
+    assert report(result_of(services), targets, all_actions=False).splitlines() == [
+        "good       95.00% of 1000 requests met both targets of their service",
+        "cost       3.50 GPU-hours in 1:00:00, at most 4 GPUs",
+        "",
+        "chat",
+        "  good       95.00% of 1000 requests met both targets, objective 95%",
+        "  TTFT       p50 50.0 ms, p95 100.0 ms, p99 1.25 s, target 200 ms",
+        "  ITL        p50 50.0 ms, p95 100.0 ms, p99 1.25 s, target 20 ms (a request's mean gap)",
+        "  cost       2.00 GPU-hours",
+        "  requests   1000 arrived: 1000 finished, 0 refused as longer than the KV cache, 0 in flight",
+        "  in system  5.0 requests on average = 2.50/s x 2.00 s there",
+        "  scaling    no actions",
+        "",
+        "batch",
+        "  good       no requests to judge by both targets, objective 99.5%",
+        "  TTFT       nothing finished, target 2000 ms",
+        "  ITL        nothing finished, target 20 ms (a request's mean gap)",
+        "  cost       1.50 GPU-hours",
+        "  requests   0 arrived: 0 finished, 0 refused as longer than the KV cache, 0 in flight",
+        "  in system  5.0 requests on average = 2.50/s x 2.00 s there",
+        "  scaling    no actions",
+    ]
+
+
+def test_only_the_largest_actions_are_listed_unless_all_are_asked_for() -> None:
+    actions = tuple(ScaleAction(30.0 * i, Role.PREFILL, 10, 10 + i, (RAISE,)) for i in range(1, 11))
+    result = result_of({"chat": service_result(actions=actions)})
+
+    brief = report(result, {"chat": TARGETS}, all_actions=False).splitlines()
+    full = report(result, {"chat": TARGETS}, all_actions=True).splitlines()
+
+    assert [line.strip() for line in brief[6:9]] == [
+        "scaling    10 actions", "the 8 largest; --verbose lists all", "0:01:30  prefill 10 -> 13",
+    ]  # fmt: skip
+    assert (len(brief), len(full)) == (16, 17)
 
 
 def test_a_comparison_is_a_table_of_one_line_per_policy() -> None:
     assert table([played("planner"), played("static:7+3", met=0, missed=0, gpu_hours=10.0)]).splitlines() == [
-        "policy      start-up s  good %  TTFT p50 ms  p95   p99  ITL p95 ms  GPU-hours  actions  good/GPU-hour",
-        "planner            120    95.0           50  100  1250       100.0       2.00        0            475",
-        "static:7+3         120       -            -    -     -           -      10.00        0              0",
+        "policy      good %  TTFT p50 ms  p95   p99  ITL p95 ms  GPU-hours  actions  good/GPU-hour",
+        "planner       95.0           50  100  1250       100.0       2.00        0            475",
+        "static:7+3       -            -    -     -           -      10.00        0              0",
     ]
 
 
-def content(html: str) -> Any:
-    """What the charts are drawn from."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
-    assert found is not None
-    return json.loads(found.group(1))
+def test_a_comparison_of_several_services_has_a_line_for_all_and_one_for_each() -> None:
+    action = ScaleAction(30.0, Role.PREFILL, 1, 2, (RAISE,))
+    services = {"chat": service_result(actions=(action,)), "batch": service_result(850, 150, gpu_hours=0.0)}
+
+    assert table([played_services("planner", services)]).splitlines() == [
+        "policy   service  good %  TTFT p50 ms  p95   p99  ITL p95 ms  GPU-hours  actions  good/GPU-hour",
+        "planner  all        90.0            -    -     -           -       2.00        1            900",
+        "planner  chat       95.0           50  100  1250       100.0       2.00        1            475",
+        "planner  batch      85.0           50  100  1250       100.0       0.00        0              -",
+    ]
 
 
-def visible(html: str) -> str:
-    """The page without scripts and styles."""
-    return re.sub(r"<(script|style)\b.*?</\1>", "", html, flags=re.DOTALL)
+@pytest.mark.parametrize(
+    ("runs", "fields", "column"),
+    [
+        pytest.param([played("a", seed=4), played("b", seed=4)], [], [], id="alike"),
+        pytest.param([played("a"), played("a", seed=1)], ["seed"], ["seed", "0", "1"], id="seeds"),
+        pytest.param(
+            [played("a", startup_s=60.0), played("a")],
+            ["startup_s"],
+            ["start-up s", "60", "configured"],
+            id="start-up times",
+        ),
+        pytest.param([played("a"), played("a", scale=0.5)], ["scale"], ["load", "1", "0.5"], id="loads"),
+    ],
+)
+def test_only_what_varies_has_a_column(runs: list[Played], fields: list[str], column: list[str]) -> None:
+    assert differing(runs) == fields
+
+    head, *lines = table(runs).splitlines()
+    before = head.index("good %")
+    assert [line[:before].split("  ", 1)[1].strip() for line in (head, *lines)] == (column or ["", "", ""])
 
 
-@pytest.fixture(scope="module")
-def runs() -> list[Played]:
-    return [play(contender, seed=0) for contender in contenders("planner,static:2+1", WORLD)]
+@pytest.mark.parametrize(("share", "text"), [(0.95, "95%"), (0.995, "99.5%"), (0.07, "7%"), (0.9999, "99.99%")])
+def test_a_promise_keeps_its_digits_and_gains_none(share: float, text: str) -> None:
+    assert in_percent(share) == text
 
 
-def test_a_page_holds_everything_and_may_load_nothing(runs: list[Played]) -> None:
-    html = page(runs, WORLD, "load.csv on a profile", plotly_script())
-
-    assert "default-src 'none'" in html
-    assert "Plotly" in html
-    assert not re.search(r"\b(src|href)=", visible(html))
-    assert "$" not in visible(html), "a placeholder was not filled"
+@pytest.mark.parametrize(("seconds", "text"), [(0.0, "0:00:00"), (3599.6, "1:00:00"), (90061.0, "25:01:01")])
+def test_times_are_hours_minutes_and_seconds(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
 
 
-def test_charts_show_load_forecast_replicas_and_latencies(runs: list[Played]) -> None:
-    data = content(page(runs, WORLD, "load.csv", ""))
-
-    planner, static = data["runs"]
-    assert planner["at_s"] == [30.0 * tick for tick in range(1, 7)]
-    assert planner["forecast"]["at_s"] == [30.0 * tick + 150.0 for tick in range(1, 7)]
-    assert all(low <= high for low, high in zip(planner["forecast"]["low"], planner["forecast"]["high"], strict=True))
-    assert static["forecast"]["point"] == []
-    assert static["pools"]["prefill"] == {"wanted": [2] * 6, "ready": [2] * 6, "needed": [2] * 6}
-    assert data["targets"] == {"ttft_ms": 200, "itl_ms": 20}
-    assert [(point["name"], point["family"]) for point in data["frontier"]] == [
-        ("planner", "planner"), ("static:2+1", "static"),
-    ]  # fmt: skip
+SCHEMA_PAGE = Path(__file__).parents[2] / "docs" / "simulation-schema.md"
 
 
-def test_a_manager_reads_one_sentence_and_one_table() -> None:
-    made = [played("planner"), played("static:3+1", met=999, missed=1, gpu_hours=1.5), played("hpa:queue", met=1)]
-    real = play(contenders("static:1+1", WORLD)[0], seed=0).result
-    whole = [replace(one, result=replace(one.result, timeline=real.timeline)) for one in made]
-
-    html = visible(page(whole, WORLD, "load.csv", ""))
-
-    assert (
-        "planner: 95.0% of 1,000 requests met both targets (first token within 200 ms, then a token every 20 ms); the "
-        "objective of 95% was kept, with 2.00 GPU-hours in 1:00:00. Of the policies that kept it and could be run, "
-        "static:3+1 was the cheapest, with 1.50 GPU-hours."
-    ) in html
-    row = re.search(r'<tr><th scope="row">static:3\+1</th>(.*?)</tr>', html)
-    assert row is not None
-    assert re.findall(r"<td[^>]*>(.*?)</td>", row.group(1)) == [
-        "kept", "99.9%", "1.50", "-25%", "1.5", "4", "100.0 ms", "100.0 ms", "0", "666",
-    ]  # fmt: skip
+def fields(document: object) -> Iterator[str]:
+    """Every key in a document but the names of services and roles."""
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            if key not in ("chat", *Role):
+                yield key
+            yield from fields(value)
+    elif isinstance(document, list | tuple):
+        for each in document:
+            yield from fields(each)
 
 
-def test_start_up_times_are_told_apart_and_not_compared() -> None:
-    real = play(contenders("static:1+1", WORLD)[0], seed=0).result
-    made = [played("planner", gpu_hours=3.0), played("planner", gpu_hours=1.0, startup_s=0.0)]
-    whole = [replace(one, result=replace(one.result, timeline=real.timeline)) for one in made]
+def test_the_page_on_the_schema_names_every_field() -> None:
+    row = replace(ROW, order={Role.PREFILL: 2}, reasons=(FORECAST,))
+    action = ScaleAction(60.0, Role.PREFILL, 1, 2, (FORECAST,))
+    run = replace(played("planner"), result=result_of({"chat": service_result(actions=(action,), timeline=(row,))}))
 
-    html = visible(page(whole, WORLD, "load.csv", ""))
+    page = SCHEMA_PAGE.read_text(encoding="utf-8")
 
-    assert "planner, start-up 0 s" in html
-    assert "was the cheapest" not in html
-    assert "-67%" not in html
-
-
-def test_decisions_are_listed_with_their_reasons_and_names_do_no_harm(runs: list[Played]) -> None:
-    because = (Cause("forecast", "more than <b>usual</b>"), Cause("raise", "prefill: 1 -> 2", Role.PREFILL))
-    action = ScaleAction(60.0, Role.PREFILL, 1, 2, because)
-    run = replace(runs[0], name="</script>", result=replace(runs[0].result, actions=(action,)))
-
-    html = page([run], WORLD, "<load>", "")
-
-    assert content(html)["runs"][0]["name"] == "</script>"
-    assert (
-        '<tr><th scope="row">0:01:00</th><td>prefill</td><td>1 → 2</td><td>more than &lt;b&gt;usual&lt;/b&gt;</td></tr>'
-    ) in html
-    assert "&lt;load&gt;" in html
-
-
-def test_a_fleet_that_never_scaled_says_so(runs: list[Played]) -> None:
-    assert "<p>It never scaled.</p>" in page([runs[1]], WORLD, "load.csv", "")
+    named = set(re.findall(r"`([a-z0-9_]+)`", page))
+    assert {*fields(run.result.document()), *fields(comparison_document([run]))} - named == set()
+    assert (f"`{SCHEMA}`" in page, f"`{COMPARISON_SCHEMA}`" in page) == (True, True)

@@ -84,13 +84,13 @@ def test_leaves_failed_requests_out_and_says_how_many(tmp_path: Path) -> None:
     trace, slice_of_it = load_trace(path), load_trace(path, start_s=1, end_s=5)
 
     assert [request.arrival_s for request in trace] == [1, 2, 4, 5, 7, 8]
-    assert trace.notes() == (f"{path}: 3 failed requests (0 response tokens) left out",)
+    assert trace.survey().notes == (f"{path}: 3 failed requests (0 response tokens) left out",)
     assert list(slice_of_it) == [Request(0.0, 11, 1), Request(1.0, 12, 2), Request(3.0, 14, 1)]
-    assert slice_of_it.notes() == (f"{path}: 1 failed requests (0 response tokens) left out",)
+    assert slice_of_it.survey().notes == (f"{path}: 1 failed requests (0 response tokens) left out",)
 
 
 def test_a_whole_trace_has_nothing_to_note(tmp_path: Path) -> None:
-    assert load_trace(written(tmp_path, HEADER + "0,1,1\n")).notes() == ()
+    assert load_trace(written(tmp_path, HEADER + "0,1,1\n")).survey().notes == ()
 
 
 def test_a_table_of_minutes_gives_each_minute_its_rate_and_lengths(tmp_path: Path) -> None:

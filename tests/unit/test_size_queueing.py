@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from planner.scaling.settings import Routing
 from planner.scaling.size.queueing import erlang_c, fewest, wait
 
 
@@ -58,13 +60,76 @@ def test_routing_at_random_makes_each_replica_a_queue_of_its_own() -> None:
     assert queue.mean_s == pytest.approx(4.0)  # M/M/1 at 80 %
 
 
-def test_a_shared_queue_waits_less_than_round_robin_and_that_less_than_chance() -> None:
-    shared, even, chance = (
-        wait(3.2, 1.0, 1.0, arrival_cv2=1.0, servers=4, routing=routing).mean_s
-        for routing in ("least_loaded", "round_robin", "random")
+def mean_wait_s(routing: Routing, servers: int, load: float, arrival_cv2: float = 1.0) -> float:
+    """Of exponential service of one second."""
+    return wait(load, 1.0, 1.0, arrival_cv2, servers, routing).mean_s
+
+
+@pytest.mark.parametrize("between", ["round_robin", "power_of_two"])
+def test_a_shared_queue_waits_less_than_a_rule_and_that_less_than_chance(between: Routing) -> None:
+    assert mean_wait_s("shared_queue", 4, 3.2) < mean_wait_s(between, 4, 3.2) < mean_wait_s("random", 4, 3.2)
+
+
+loads = {
+    "servers": st.integers(1, 60),
+    "utilisation": st.floats(0.01, 0.99),
+    "arrival_cv2": st.floats(0, 10),
+}
+
+
+@given(**loads)
+def test_the_better_of_two_queues_lies_between_the_least_loaded_of_all_and_chance(
+    servers: int, utilisation: float, arrival_cv2: float
+) -> None:
+    least, two, chance = (
+        mean_wait_s(routing, servers, utilisation * servers, arrival_cv2)
+        for routing in ("least_loaded", "power_of_two", "random")
     )
 
-    assert shared < even < chance
+    assert least <= two * (1 + 1e-9)
+    assert two <= chance * (1 + 1e-9)
+
+
+@given(**loads)
+def test_a_shared_queue_is_sized_as_the_least_loaded_replica(
+    servers: int, utilisation: float, arrival_cv2: float
+) -> None:
+    shared, least = (
+        mean_wait_s(routing, servers, utilisation * servers, arrival_cv2)
+        for routing in ("shared_queue", "least_loaded")
+    )
+
+    assert shared == least
+
+
+def test_two_replicas_are_one_pair() -> None:
+    assert mean_wait_s("power_of_two", 2, 1.6, arrival_cv2=4.0) == mean_wait_s("least_loaded", 2, 1.6, arrival_cv2=4.0)
+
+
+@pytest.mark.parametrize("servers", [2, 3, 4, 7, 100])
+def test_pairs_wait_at_least_as_long_as_many_replicas_with_two_choices(servers: int) -> None:
+    utilisation = np.concatenate([np.linspace(0.02, 0.98, 49), [0.99, 0.999, 0.9999]])
+    mean_field_s = np.sum([utilisation ** (2.0**i - 2) for i in range(2, 30)], axis=0)
+
+    pairs_s = [mean_wait_s("power_of_two", servers, servers * share) for share in utilisation]
+
+    assert pairs_s == pytest.approx(utilisation**2 / (1 - utilisation**2))
+    assert np.all(pairs_s >= mean_field_s * (1 - 1e-9))
+
+
+@given(
+    routing=st.sampled_from(get_args(Routing)),
+    servers=st.integers(1, 60),
+    load=st.floats(0.01, 60),
+    arrival_cv2=st.floats(1, 10),
+)
+@example(routing="power_of_two", servers=1, load=0.99, arrival_cv2=1.0)
+@example(routing="power_of_two", servers=2, load=1.99, arrival_cv2=1.0)
+@example(routing="power_of_two", servers=3, load=2.99, arrival_cv2=10.0)
+def test_one_more_replica_never_waits_longer(routing: Routing, servers: int, load: float, arrival_cv2: float) -> None:
+    fewer_s, more_s = (mean_wait_s(routing, count, load, arrival_cv2) for count in (servers, servers + 1))
+
+    assert more_s <= fewer_s * (1 + 1e-9)
 
 
 def test_an_overloaded_queue_never_serves_in_time() -> None:

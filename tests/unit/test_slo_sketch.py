@@ -209,6 +209,24 @@ def test_refuses_a_value_out_of_range_and_stays_as_it_was(value: float) -> None:
     assert sketch.to_dict() == _of([1.0]).to_dict()
 
 
+@given(before=st.lists(VALUES, max_size=20), values=st.lists(VALUES, max_size=200), most=st.sampled_from([3, 2048]))
+def test_adding_many_at_once_is_adding_them_one_by_one(before: list[float], values: list[float], most: int) -> None:
+    together = _of(before, max_buckets=most)
+    together.add_all(values)
+
+    assert _counts(together) == _counts(_of([*before, *values], max_buckets=most))
+    assert together.sum == pytest.approx(_of([*before, *values]).sum)
+
+
+@pytest.mark.parametrize("value", [-1e-12, math.nan, math.inf, -math.inf, 2 * LARGEST])
+def test_refuses_many_with_one_out_of_range_and_stays_as_it_was(value: float) -> None:
+    sketch = _of([1.0])
+
+    with pytest.raises(SketchError, match=rf"^value: {value!r} must lie in 0\.\.1e\+100; ".replace("e+", r"e\+")):
+        sketch.add_all([2.0, value, 3.0])
+    assert sketch.to_dict() == _of([1.0]).to_dict()
+
+
 @pytest.mark.parametrize("weight", [0, -1])
 def test_refuses_a_weight_below_one(weight: int) -> None:
     with pytest.raises(SketchError, match=f"^weight: {weight} must be at least 1"):

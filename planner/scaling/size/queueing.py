@@ -28,6 +28,9 @@ from planner.scaling.settings import Routing
 _LEAST_VARIABILITY = 1e-3
 """Keeps the tail finite for deterministic arrivals and service."""
 
+_SHARING: dict[Routing, int] = {"power_of_two": 2, "round_robin": 1, "random": 1}
+"""How many replicas share a queue; all of them for routings not listed."""
+
 
 def erlang_c(servers: float, load: float) -> float:
     """Probability that an arrival finds all `servers` busy; 1 when the load exceeds them."""
@@ -66,19 +69,25 @@ def wait(
 ) -> Wait:
     """Waiting time in a pool of `servers` replicas that each serve one prompt at a time, first come first served.
 
-    `least_loaded` routing is one shared queue (G/G/c); `random` splits the stream, so each replica sees 1/c of it with
-    an arrival variability that approaches Poisson; `round_robin` splits it evenly, which divides the variability by c.
+    - `shared_queue` is G/G/c, and `least_loaded` is taken for it.
+    - `random` splits the stream, so each replica sees 1/c of it with an arrival variability that approaches Poisson.
+    - `round_robin` splits it evenly, which divides the variability by c.
+    - `power_of_two` splits it at random over c/2 pairs of replicas, each a shared queue of 2; c may be odd. This is a
+      bound, taken for lack of a closed form: with exponential service and many replicas the mean wait is the sum of
+      rho^(2^i - 2) over i >= 2, in service times (Mitzenmacher 2001, IEEE TPDS 12(10); Vvedenskaya, Dobrushin and
+      Karpelevich 1996), while a pair's, rho^2/(1 - rho^2), is the sum of all even powers. Two replicas are one pair,
+      and as with `least_loaded` a router that counts prompts, not the work in them, does worse than that.
+      Splitting also takes the evenness out of paced arrivals (Ca2 < 1); only then may one more replica wait longer.
     """
     load = rate_per_s * service_s
     if load >= servers:
         return Wait(1.0, math.inf)
     if load <= 0:
         return Wait(0.0, service_s)
-    if routing == "least_loaded":
-        queued, split_cv2 = servers, arrival_cv2
-    else:
-        queued, load = 1, load / servers
-        split_cv2 = arrival_cv2 / servers if routing == "round_robin" else 1 + (arrival_cv2 - 1) / servers
+    queued = min(_SHARING.get(routing, servers), servers)
+    streams = servers / queued
+    load /= streams
+    split_cv2 = arrival_cv2 / streams if routing == "round_robin" else 1 + (arrival_cv2 - 1) / streams
     clump = (split_cv2 + 1) / 2
     probability = erlang_c(queued / clump, load / clump)
     variability = max((split_cv2 + service_cv2) / 2, _LEAST_VARIABILITY)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from planner.scaling.cap import Claim, PoolClaim, cap
-from planner.scaling.settings import PoolSettings, ServiceSettings
+from planner.scaling.settings import PlannerSettings, PoolSettings, ServiceSettings
 from planner.scaling.size import Factors, size
 from planner.scaling.types import Absent, Role, ServiceSamples
 from planner.sim.baselines.windows import arrival_cv2, demands
@@ -43,43 +43,52 @@ def needs(requests: Iterable[Request], service: ServiceSettings) -> Sequence[Map
 class ClairvoyantPolicy:
     """Orders for the windows that a replica ordered now will meet."""
 
-    def __init__(self, service: ServiceSettings, budget_gpus: int, requests: Iterable[Request]) -> None:
-        self._service = service
-        self._budget_gpus = budget_gpus
-        self._needs = needs(requests, service)
+    def __init__(self, settings: PlannerSettings, requests: Mapping[str, Iterable[Request]]) -> None:
+        self._settings = settings
+        self._needs = {name: needs(requests[name], service) for name, service in settings.services.items()}
 
     def decide(self, samples: Mapping[str, ServiceSamples], now_s: float) -> Mapping[str, Order]:
-        """The most needed until an order of the next tick would be Ready."""
-        service = self._service
-        wanted = self._ahead(now_s)
-        pools = {}
-        for role, pool in service.pools.items():
-            seen = samples[service.name].pools[role]
-            if isinstance(seen.wanted, Absent) or isinstance(seen.draining, Absent):
-                return {}
-            current = round(seen.wanted.value)
-            committed = current + round(seen.draining.value)
-            pools[role] = PoolClaim(current, committed, wanted[role], pool.min_replicas, pool.gpus_per_replica)
-        grants, _ = cap({service.name: Claim(service.priority, pools)}, self._budget_gpus)
-        replicas = {role: grants[service.name, role].now for role in pools}
-        causes = tuple(
-            Cause("clairvoyant", f"{role}: at most {wanted[role]} needed within {self._reach_s:.0f} s", role)
-            for role in pools
-        )
-        return {service.name: Order(replicas, causes)}
+        """The most each service needs until an order of the next tick would be Ready, within the budget of all."""
+        services = self._settings.services
+        wanted = {name: self._ahead(service, now_s) for name, service in services.items()}
+        claims = {}
+        for name, service in services.items():
+            pools = {}
+            for role, pool in service.pools.items():
+                seen = samples[name].pools[role]
+                if isinstance(seen.wanted, Absent) or isinstance(seen.draining, Absent):
+                    return {}
+                current = round(seen.wanted.value)
+                committed = current + round(seen.draining.value)
+                pools[role] = PoolClaim(
+                    current, committed, wanted[name][role], pool.min_replicas, pool.gpus_per_replica
+                )
+            claims[name] = Claim(service.priority, pools)
+        grants, _ = cap(claims, self._settings.budget_gpus)
+        return {
+            name: Order(
+                {role: grants[name, role].now for role in service.pools},
+                tuple(_cause(service, role, wanted[name][role]) for role in service.pools),
+            )
+            for name, service in services.items()
+        }
 
-    @property
-    def _reach_s(self) -> float:
-        return self._service.startup_s + self._service.interval_s
-
-    def _ahead(self, now_s: float) -> Mapping[Role, int]:
-        first = math.floor(now_s / self._service.interval_s + _ROUNDING)
-        after = math.ceil((now_s + self._reach_s) / self._service.interval_s - _ROUNDING)
-        windows = self._needs[first:after]
+    def _ahead(self, service: ServiceSettings, now_s: float) -> Mapping[Role, int]:
+        first = math.floor(now_s / service.interval_s + _ROUNDING)
+        after = math.ceil((now_s + _reach_s(service)) / service.interval_s - _ROUNDING)
+        windows = self._needs[service.name][first:after]
         return {
             role: max((window[role] for window in windows), default=pool.min_replicas)
-            for role, pool in self._service.pools.items()
+            for role, pool in service.pools.items()
         }
+
+
+def _reach_s(service: ServiceSettings) -> float:
+    return service.startup_s + service.interval_s
+
+
+def _cause(service: ServiceSettings, role: Role, wanted: int) -> Cause:
+    return Cause("clairvoyant", f"{role}: at most {wanted} needed within {_reach_s(service):.0f} s", role)
 
 
 def _bounded(replicas: int, pool: PoolSettings) -> int:

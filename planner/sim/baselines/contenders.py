@@ -26,7 +26,8 @@ from planner.sim.baselines.hpa import DEFAULT_TARGETS, HpaPolicy, Metric
 from planner.sim.baselines.published import published
 from planner.sim.baselines.static import splits, static_peak
 from planner.sim.loads import Request
-from planner.sim.policies import PlannerPolicy, Policy, Record, StaticPolicy
+from planner.sim.policies import Apart, PlannerPolicy, Policy, Record, StaticPolicy
+from planner.sim.settings import Conditions
 
 DEFAULT = "planner,published,hpa:utilisation,hpa:queue,static:peak,clairvoyant"
 """One of each kind, quick enough to be asked for often."""
@@ -35,23 +36,62 @@ ORACLE_OBJECTIVES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """In what a world differs from others that the same policies are played in."""
+
+    startup_s: float | None = None
+    """From placement to Ready; None: as each service is configured."""
+    scale: float = 1.0
+    """Of the load."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """What all contenders share."""
+    """What all contenders share. Raises UserError when the services do not tick together."""
 
     settings: PlannerSettings
-    """Of one service."""
-    requests: Iterable[Request]
-    """Re-iterable."""
+    """What the planner is told."""
+    requests: Mapping[str, Iterable[Request]]
+    """Of each service; re-iterable."""
+    conditions: Mapping[str, Conditions]
+    """How each service's fleet really is."""
+    gpus: int
+    """Those the cluster really has."""
+    variation: Variation = Variation()
+
+    def __post_init__(self) -> None:
+        intervals_s = sorted({service.interval_s for service in self.services.values()})
+        if len(intervals_s) > 1:
+            raise UserError(
+                f"interval_s: {' and '.join(f'{interval_s:g}' for interval_s in intervals_s)} differ; services that "
+                "are simulated together must tick together"
+            )
 
     @property
-    def service(self) -> ServiceSettings:
-        """The only one."""
-        (service,) = self.settings.services.values()
-        return service
+    def services(self) -> Mapping[str, ServiceSettings]:
+        """All that are played, by name."""
+        return self.settings.services
 
-    def with_service(self, service: ServiceSettings) -> World:
-        """The same with the service's settings changed."""
-        return replace(self, settings=replace(self.settings, services={service.name: service}))
+    @property
+    def interval_s(self) -> float:
+        """Between two ticks."""
+        return next(iter(self.services.values())).interval_s
+
+    def with_services(self, change: Callable[[ServiceSettings], ServiceSettings]) -> World:
+        """The same with every service's settings changed."""
+        services = {name: change(service) for name, service in self.services.items()}
+        return replace(self, settings=replace(self.settings, services=services))
+
+    def with_startup(self, startup_s: float) -> World:
+        """The same where every start takes so long, and is expected to."""
+        conditions = {
+            name: replace(each, lives=replace(each.lives, startup_s=startup_s))
+            for name, each in self.conditions.items()
+        }
+        variation = replace(self.variation, startup_s=startup_s)
+        changed = self.with_services(lambda service: replace(service, startup_s=startup_s))
+        return replace(changed, conditions=conditions, variation=variation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +103,8 @@ class Contender:
     world: World
     make: Callable[[World, Record], Policy]
     """A new policy; only the planner has anything to record."""
-    fixed: Mapping[Role, int] | None = None
-    """Replicas of a fleet that never changes."""
+    fixed: Mapping[str, Mapping[Role, int]] | None = None
+    """Replicas of fleets that never change, by service."""
 
 
 def planner(world: World) -> Contender:
@@ -73,8 +113,18 @@ def planner(world: World) -> Contender:
 
 
 def fixed(world: World, replicas: Mapping[Role, int]) -> Contender:
-    """A fleet that never changes."""
-    return Contender(f"static:{'+'.join(map(str, replicas.values()))}", world, _make_static, replicas)
+    """The only service's fleet, never changed."""
+    (service,) = world.services
+    return Contender(f"static:{'+'.join(map(str, replicas.values()))}", world, _make_static, {service: replicas})
+
+
+def fixed_for_peak(world: World) -> Contender:
+    """Fleets for the peak of each service's load, see `static_peak`."""
+    peaks = {
+        name: static_peak(world.requests[name], each.pools, each.profile, each.targets, each.interval_s)
+        for name, each in world.services.items()
+    }
+    return Contender("static:peak", world, _make_static, peaks)
 
 
 def contenders(text: str, world: World) -> list[Contender]:
@@ -102,14 +152,14 @@ def _planner(argument: str, world: World) -> list[Contender]:
 def _forecaster(argument: str, world: World) -> list[Contender]:
     if not argument:
         raise UserError("--compare: 'forecaster' lacks its name; write forecaster:constant")
-    service = replace(world.service, forecaster=build(argument, world.service.interval_s))
-    return [replace(planner(world.with_service(service)), name=f"forecaster:{argument}")]
+    changed = world.with_services(lambda service: replace(service, forecaster=build(argument, service.interval_s)))
+    return [replace(planner(changed), name=f"forecaster:{argument}")]
 
 
 def _published(argument: str, world: World) -> list[Contender]:
     _no_argument("published", argument)
-    service = published(world.service, world.settings.budget_gpus)
-    return [replace(planner(world.with_service(service)), name="published")]
+    changed = world.with_services(lambda service: published(service, world.settings.budget_gpus))
+    return [replace(planner(changed), name="published")]
 
 
 def _hpa(argument: str, world: World) -> list[Contender]:
@@ -124,11 +174,15 @@ def _hpa(argument: str, world: World) -> list[Contender]:
 
 
 def _static(argument: str, world: World) -> list[Contender]:
-    pools = world.service.pools
     if argument == "peak":
-        service = world.service
-        peak = static_peak(world.requests, pools, service.profile, service.targets, service.interval_s)
-        return [replace(fixed(world, peak), name="static:peak")]
+        return [fixed_for_peak(world)]
+    if len(world.services) > 1:
+        raise UserError(
+            f"--compare: 'static:{argument}' is one fleet, and {len(world.services)} services are played; "
+            "use static:peak"
+        )
+    (service,) = world.services.values()
+    pools = service.pools
     counts = [int(part) if part.isdecimal() else 0 for part in argument.split("+")]
     fleets: list[Mapping[Role, int]] = []
     if min(counts) > 0:
@@ -162,8 +216,10 @@ def _oracle(argument: str, world: World) -> list[Contender]:
 
 def _clairvoyant_at(objective: float, world: World) -> Contender:
     """Sized for another share; it is judged by the agreement's targets, as all are."""
-    service = replace(world.service, targets=replace(world.service.targets, objective=objective))
-    return Contender(f"clairvoyant:{objective:g}", world.with_service(service), _make_clairvoyant)
+    changed = world.with_services(
+        lambda service: replace(service, targets=replace(service.targets, objective=objective))
+    )
+    return Contender(f"clairvoyant:{objective:g}", changed, _make_clairvoyant)
 
 
 def _default(argument: str, world: World) -> list[Contender]:
@@ -205,7 +261,7 @@ def _make_static(world: World, record: Record) -> Policy:
 
 
 def _make_clairvoyant(world: World, record: Record) -> Policy:
-    return ClairvoyantPolicy(world.service, world.settings.budget_gpus, world.requests)
+    return ClairvoyantPolicy(world.settings, world.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,4 +270,7 @@ class _HpaMaker:
     target: float
 
     def __call__(self, world: World, record: Record) -> Policy:
-        return HpaPolicy(world.service, world.settings.budget_gpus, self.metric, self.target)
+        budget_gpus = world.settings.budget_gpus
+        return Apart(
+            {name: HpaPolicy(each, budget_gpus, self.metric, self.target) for name, each in world.services.items()}
+        )

@@ -1,10 +1,13 @@
 """Simulated runs as one HTML page for the person who pays and the person on call.
 
 The page holds everything, plotly.js included, and its content security policy forbids it to load anything. It follows
-the reader's light or dark scheme. Top down: a sentence, one table, the frontier of service over cost, and for each run
-the load and what was forecast, replicas against need, latency against the targets, and every decision with its reasons.
+the reader's light or dark scheme. Top down: what to take away, one table, the frontier of service over cost, and for
+each run and service the load with what the metrics showed and what was forecast, the share in time, replicas against
+need, latency against the targets, and every decision with its reasons. Truth and what the planner could see stand side
+by side; what is missing is a gap.
 
-`page.html` is the template, `page.css` and `page.js` its looks and charts; `data` and `tables` fill it.
+`page.html` is the template, `page.css` and `page.js` its looks and charts. `verdict` and `tables` write its words,
+`data` and `frontier` say what the charts show, `names` what a run is called.
 """
 
 from __future__ import annotations

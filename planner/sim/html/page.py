@@ -9,11 +9,11 @@ from importlib.resources import files
 from string import Template
 
 from planner import __version__
-from planner.sim.baselines.clairvoyant import needs
 from planner.sim.baselines.contenders import World
 from planner.sim.compare import Played
 from planner.sim.html.data import chart_data
-from planner.sim.html.tables import decisions, summary, title, verdict
+from planner.sim.html.tables import decisions, summary
+from planner.sim.html.verdict import title, verdict
 
 
 def plotly_script() -> str:
@@ -26,10 +26,9 @@ def plotly_script() -> str:
 def page(played: Sequence[Played], world: World, subject: str, script: str) -> str:
     """The page about `played`, the first of which is what it is about; `script` is plotly's.
 
-    `subject` says what was played on what.
+    `subject` says what was played on what. Replicas needed are shown for the runs of `world`'s own load.
     """
-    targets = world.service.targets
-    data = chart_data(played, needs(world.requests, world.service), world.service)
+    targets = {name: service.targets for name, service in world.services.items()}
     return Template(_part("page.html")).substitute(
         title=escape(title(played)),
         subject=escape(subject),
@@ -37,7 +36,7 @@ def page(played: Sequence[Played], world: World, subject: str, script: str) -> s
         summary=summary(played, targets),
         decisions="\n".join(decisions(one, index) for index, one in enumerate(played)),
         # "</script>" in a name would end the element that holds the data.
-        data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        data=json.dumps(chart_data(played, world), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         css=_part("page.css"),
         plotly=script,
         js=_part("page.js"),

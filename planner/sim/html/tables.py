@@ -1,109 +1,107 @@
-"""The page's words and tables, as escaped HTML."""
+"""The page's tables, as escaped HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 from planner.sim.compare import Played
-from planner.sim.html.data import label
-from planner.sim.ledger import Quantiles
-from planner.sim.report import clock, in_words, why
+from planner.sim.html.frontier import keeps
+from planner.sim.html.names import label
+from planner.sim.ledger import Outcome, Quantiles
+from planner.sim.report import clock, differing, in_words, parts, why
+from planner.sim.run import ScaleAction
 from planner.slo.targets import Targets
 
 _S_PER_H = 3600.0
-_PROPHETIC = "clairvoyant"
-"""Contenders that nobody can run."""
 
 _SUMMARY_HEAD = (
     "Policy", "Agreement", "In time", "GPU-hours", "to the first policy", "GPUs on average", "GPUs at most", "TTFT p95",
     "ITL p95", "Scale actions", "In time per GPU-hour",
 )  # fmt: skip
 
-
-def title(played: Sequence[Played]) -> str:
-    """What the page is about."""
-    return f"Simulation: {played[0].name}" if len(played) == 1 else f"Simulation: {len(played)} runs compared"
-
-
-def verdict(played: Sequence[Played], targets: Targets) -> str:
-    """What a manager takes away, in one or two plain sentences."""
-    first, outcome = played[0], played[0].result.outcome
-    if outcome.good_share is None:
-        return "Nothing finished, so there is nothing to judge."
-    kept = "kept" if _keeps(first, targets) else "missed"
-    sentence = (
-        f"{label(first, played)}: {outcome.good_share:.1%} of {outcome.attainment.judged:,} requests met both targets "
-        f"(first token within {targets.ttft_ms:g} ms, then a token every {targets.itl_ms:g} ms); the objective of "
-        f"{targets.objective:.0%} was {kept}, with {first.result.gpu_hours:.2f} GPU-hours in "
-        f"{clock(first.result.duration_s)}."
-    )
-    rivals = [one for one in played if one.startup_s == first.startup_s and not one.name.startswith(_PROPHETIC)]
-    if len(rivals) == 1:
-        return sentence
-    keepers = [one for one in rivals if _keeps(one, targets)]
-    if not keepers:
-        return f"{sentence} No policy that could be run kept it."
-    cheapest = min(keepers, key=lambda one: one.result.gpu_hours)
-    among = f"{sentence} Of the policies that kept it and could be run,"
-    if cheapest is first:
-        return f"{among} it was the cheapest."
-    return f"{among} {label(cheapest, played)} was the cheapest, with {cheapest.result.gpu_hours:.2f} GPU-hours."
+_MISHAPS: Mapping[str, Callable[[Outcome], int]] = {
+    "Refused": lambda outcome: outcome.refused,
+    "Lost": lambda outcome: outcome.lost,
+    "Preempted": lambda outcome: outcome.preemptions,
+}
+"""What has a column only where it happened."""
 
 
-def summary(played: Sequence[Played], targets: Targets) -> str:
-    """A row per run."""
-    rows = [_summary_row(one, played, targets) for one in played]
-    return _table(_SUMMARY_HEAD, rows, "summary")
+def summary(played: Sequence[Played], targets: Mapping[str, Targets]) -> str:
+    """A row per run, and one per service under it where there are several."""
+    varied = differing(played)
+    outcomes = [service.outcome for one in played for service in one.result.services.values()]
+    mishaps = [name for name, count in _MISHAPS.items() if any(map(count, outcomes))]
+    rows: list[str] = []
+    for one in played:
+        first = next(each for each in played if each.variation == one.variation)
+        rows += _summary_rows(one, first, label(one, varied), targets, mishaps)
+    return _table("Summary", (*_SUMMARY_HEAD, *mishaps), rows, "summary")
 
 
 def decisions(one: Played, index: int) -> str:
-    """Every scale action of the run with this index, and its reasons."""
-    rows = [
-        (clock(action.at_s), action.role, f"{action.before} → {action.after}", "; ".join(why(action)))
-        for action in one.result.actions
-    ]
-    body = _table(("At", "Pool", "Replicas", "Why"), rows, "decisions") if rows else "<p>It never scaled.</p>"
-    return f'<div class="run-decisions" data-run="{index}">{body}</div>'
-
-
-def _summary_row(one: Played, played: Sequence[Played], targets: Targets) -> tuple[str, ...]:
-    result, outcome = one.result, one.result.outcome
-    per_hour = one.good_per_gpu_hour
-    first = next(each for each in played if each.startup_s == one.startup_s)
-    return (
-        label(one, played),
-        "kept" if _keeps(one, targets) else "missed",
-        "-" if outcome.good_share is None else f"{outcome.good_share:.1%}",
-        f"{result.gpu_hours:.2f}",
-        "-" if one is first else f"{result.gpu_hours / first.result.gpu_hours - 1:+.0%}",
-        f"{result.gpu_hours * _S_PER_H / result.duration_s:.1f}",
-        f"{result.peak_gpus}",
-        _p95(outcome.ttft_s),
-        _p95(outcome.itl_s),
-        f"{len(result.actions)}",
-        "-" if per_hour is None else f"{per_hour:,.0f}",
+    """Every scale action of the run with this index, and its reasons, service by service."""
+    return "\n".join(
+        f'<div class="run-decisions" data-run="{index}" data-service="{escape(name)}">{_actions(service.actions)}</div>'
+        for name, service in one.result.services.items()
     )
 
 
-def _keeps(one: Played, targets: Targets) -> bool:
-    share = one.result.outcome.good_share
-    return share is not None and share >= targets.objective
+def _actions(actions: Sequence[ScaleAction]) -> str:
+    if not actions:
+        return "<p>It never scaled.</p>"
+    rows = (
+        _row((clock(action.at_s), action.role, f"{action.before} → {action.after}", "; ".join(why(action))))
+        for action in actions
+    )
+    return _table("Decisions", ("At", "Pool", "Replicas", "Why"), rows, "decisions")
+
+
+def _summary_rows(
+    one: Played, first: Played, name: str, targets: Mapping[str, Targets], mishaps: Sequence[str]
+) -> Iterator[str]:
+    """`first` is the run that this one's cost is compared with."""
+    services, beside = one.result.services, {part.service: part for part in parts(first)}
+    for part in parts(one):
+        whole = part.service is None or len(services) == 1
+        concerned = list(services) if part.service is None else [part.service]
+        kept = keeps(one, {service: targets[service] for service in concerned})
+        ttft_s, itl_s = (None, None) if part.outcome is None else (part.outcome.ttft_s, part.outcome.itl_s)
+        share, per_hour, before = part.attainment.share, part.good_per_gpu_hour, beside[part.service].gpu_hours
+        cells = (
+            name if whole else str(part.service),
+            "kept" if kept else "missed",
+            "-" if share is None else f"{share:.2%}",
+            f"{part.gpu_hours:.2f}",
+            "-" if one is first or before == 0 else f"{part.gpu_hours / before - 1:+.0%}",
+            f"{part.gpu_hours * _S_PER_H / one.result.duration_s:.1f}",
+            f"{one.result.peak_gpus}" if whole else "-",
+            _p95(ttft_s),
+            _p95(itl_s),
+            f"{part.actions}",
+            "-" if per_hour is None else f"{per_hour:,.0f}",
+            *(f"{sum(_MISHAPS[mishap](services[each].outcome) for each in concerned):,}" for mishap in mishaps),
+        )
+        yield _row(cells, "" if whole else ' class="part"')
 
 
 def _p95(quantiles: Quantiles | None) -> str:
     return "-" if quantiles is None else in_words(quantiles.p95)
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]], kind: str) -> str:
+def _table(name: str, head: Iterable[str], rows: Iterable[str], kind: str) -> str:
     columns = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    lines = []
-    for first, *others in rows:
-        cells = "".join(f"<td{_mark(text)}>{escape(text)}</td>" for text in others)
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    body = "\n".join(lines)
+    body = "\n".join(rows)
     table = f'<table class="{kind}"><thead><tr>{columns}</tr></thead>\n<tbody>{body}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
+    # A region that scrolls must take the focus, or the keyboard cannot scroll it.
+    return f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">{table}</div>'
+
+
+def _row(cells: Sequence[str], attributes: str = "") -> str:
+    first, *others = cells
+    data = "".join(f"<td{_mark(text)}>{escape(text)}</td>" for text in others)
+    return f'<tr{attributes}><th scope="row">{escape(first)}</th>{data}</tr>'
 
 
 def _mark(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Peers that benchmarks run beside us."""
