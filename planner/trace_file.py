@@ -40,16 +40,19 @@ class Row(NamedTuple):
         cell = self.cells.get(field)
         try:
             # Python's own true is 1; a trace's true is a mistake.
-            value = float(cell) if isinstance(cell, str | int | float) and cell is not True else None
+            value = float(cell) if isinstance(cell, (str, int, float)) and cell is not True else math.nan
         except (ValueError, OverflowError):
-            value = None
-        if value is None:
-            raise self.error(field, "is not a number", "write a decimal number")
+            value = math.nan
+        if 0 <= value < math.inf:
+            return value
+        raise self._no_number(field, cell, value)
+
+    def _no_number(self, field: str, cell: object, value: float) -> TraceError:
+        if math.isnan(value) and str(cell).strip().lower().lstrip("+-") != "nan":
+            return self.error(field, "is not a number", "write a decimal number")
         if not math.isfinite(value):
-            raise self.error(field, "is not finite", "remove the row or write its true value")
-        if value < 0:
-            raise self.error(field, "is negative", "give 0 or more")
-        return value
+            return self.error(field, "is not finite", "remove the row or write its true value")
+        return self.error(field, "is negative", "give 0 or more")
 
     def length(self, field: str) -> int:
         """A length of one token or more, or TraceError."""
@@ -72,7 +75,7 @@ def timed(
             first_s = t_s
         elif t_s < latest_s:
             raise row.error(column, f"comes before {latest} in the row above", "sort the file by time")
-        latest_s, latest = t_s, row.cells[column]
+        latest_s, latest = t_s, row.cells.get(column)
         yield row, t_s - first_s
 
 
@@ -107,9 +110,8 @@ class TraceFile:
                 if not cells:
                     continue
                 empty = False
-                # A short row leaves None, so that the error names the column it lacks.
-                padded = [*cells, *[None] * (len(names) - len(cells))]
-                yield Row(self.name, reader.line_num, dict(zip(names, padded, strict=False)))
+                # A short row lacks columns, and the error names the first that is asked for.
+                yield Row(self.name, reader.line_num, dict(zip(names, cells, strict=False)))
             if empty:
                 raise TraceError(f"{self.name}: holds a header and no rows; give at least one request")
 

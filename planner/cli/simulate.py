@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from planner.config import LoadedConfig
     from planner.sim.baselines.contenders import Contender, World
     from planner.sim.compare import Played
+    from planner.sim.traces import Trace
 
 _PEAK = "peak"
 
@@ -37,6 +40,8 @@ _PEAK = "peak"
     "With several services, one each: --trace NAME=FILE. Default: demo.",
 )
 @click.option("--scale", default=1.0, show_default=True, metavar="X", help="Multiply the traces' request rates.")
+@click.option("--from", "from_s", default=0.0, metavar="S", help="Leave out the traces' first S seconds.")
+@click.option("--to", "to_s", default=math.inf, metavar="S", help="Leave out what comes after S seconds.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same run.")
 @click.option(
     "--static",
@@ -75,9 +80,9 @@ _PEAK = "peak"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with a row for every decision.")
 @click.option("--verbose", is_flag=True, help="List every scale action, not only the largest.")
 def command(
-    given_traces: tuple[str, ...], scale: float, seed: int, static: str | None, journal_path: Path | None,
-    specs: str | None, startups: str | None, scales: str | None, seeds: str | None, dask: str | None,
-    report_path: Path | None, as_json: bool, verbose: bool, **options: Any,
+    given_traces: tuple[str, ...], scale: float, from_s: float, to_s: float, seed: int, static: str | None,
+    journal_path: Path | None, specs: str | None, startups: str | None, scales: str | None, seeds: str | None,
+    dask: str | None, report_path: Path | None, as_json: bool, verbose: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Play traces against a simulated fleet that the planner scales.
 
@@ -91,7 +96,8 @@ def command(
     _refuse_contradictions(static, journal_path, specs, startups or scales or seeds or dask)
     loaded = _configuration(options)
     files = trace_files(given_traces, list(loaded.config.services))
-    traces = load_traces(files, scale, seed)
+    load = partial(load_traces, files, start_s=from_s, end_s=to_s)
+    traces = load(scale, seed)
     world = build_world(loaded, traces, Variation(scale=scale, seed=seed))
     surveys = {name: trace.survey() for name, trace in traces.items()}
     for note in sorted({note for survey in surveys.values() for note in survey.notes}):
@@ -100,11 +106,18 @@ def command(
         f"{'' if len(files) == 1 else f'{name}: '}{files[name]} on {service.profile.name}"
         for name, service in world.services.items()
     )
-    provenance: dict[str, object] = {"traces": files, "scale": scale, "seed": seed, "config": loaded.to_document()}
+    provenance: dict[str, object] = {
+        "traces": files,
+        "from_s": from_s,
+        "to_s": None if math.isinf(to_s) else to_s,
+        "scale": scale,
+        "seed": seed,
+        "config": loaded.to_document(),
+    }
 
     with _report(report_path) as page:
         if specs is not None:
-            worlds = _varied(loaded, files, world, startups, scales, seeds)
+            worlds = _varied(loaded, load, world, startups, scales, seeds)
             played = compare_policies(specs, worlds, dask)
             print_comparison(played, world, head, as_json, provenance)
         else:
@@ -139,13 +152,13 @@ def _refuse_contradictions(
 
 
 def _varied(
-    loaded: LoadedConfig, files: Mapping[str, str], world: World, startups: str | None, scales: str | None,
-    seeds: str | None,
+    loaded: LoadedConfig, load: Callable[[float, int], Mapping[str, Trace]], world: World, startups: str | None,
+    scales: str | None, seeds: str | None,
 ) -> list[World]:  # fmt: skip
     """The world, once for each combination of what was asked to vary."""
     variation = world.variation
     worlds = [
-        build_world(loaded, load_traces(files, scale, seed), replace(variation, scale=scale, seed=seed))
+        build_world(loaded, load(scale, seed), replace(variation, scale=scale, seed=seed))
         for seed in ([variation.seed] if seeds is None else whole_numbers("--compare-seed", seeds))
         for scale in ([variation.scale] if scales is None else numbers("--compare-scale", scales))
     ]

@@ -44,13 +44,16 @@ def trace_files(given: Sequence[str], services: Sequence[str]) -> Mapping[str, s
     return files
 
 
-def load_traces(files: Mapping[str, str], scale: float, seed: int) -> Mapping[str, Trace]:
+def load_traces(
+    files: Mapping[str, str], scale: float, seed: int, *, start_s: float = 0.0, end_s: float = math.inf
+) -> Mapping[str, Trace]:
     """Each service's trace; services that share a file get requests of their own where they are drawn."""
     from planner.sim.traces import load_trace
 
     alone = len(files) == 1
     return {
-        name: load_trace(file, scale=scale, seed=seed if alone else f"{seed}:{name}") for name, file in files.items()
+        name: load_trace(file, scale=scale, seed=seed if alone else f"{seed}:{name}", start_s=start_s, end_s=end_s)
+        for name, file in files.items()
     }
 
 

@@ -29,15 +29,14 @@ class Batch:
         self._last_steps: dict[Flight, int] = {}  # in order of entry
         self._leaving: list[tuple[int, int, Flight]] = []  # (last step, order of entry, request), some gone before
         self._entered = 0
+        self.size = 0
+        """Requests in the batch."""
         self._context_tokens = 0
         self._reserved_tokens = 0
         self._run_started_s = 0.0
         self._run_steps = 0
         self.step_s = 0.0
         """Seconds of each step of the run under way."""
-
-    def __len__(self) -> int:
-        return len(self._last_steps)
 
     def __iter__(self) -> Iterator[Flight]:
         return iter(self._last_steps)
@@ -65,17 +64,19 @@ class Batch:
         """Let a request in; it leaves when the steps have written what it still wants."""
         last_step = self._step + flight.osl - flight.written
         self._entered += 1
+        self.size += 1
         self._last_steps[flight] = last_step
         heapq.heappush(self._leaving, (last_step, self._entered, flight))
         self._context_tokens += flight.isl + flight.written
 
     def overflows(self) -> bool:
         """Whether the next step would find no room in the KV cache."""
-        return self.kv_tokens + len(self._last_steps) > self._timing.max_kv_tokens
+        return self.size > 0 and self.kv_tokens + self.size > self._timing.max_kv_tokens
 
     def evict_newest(self) -> Flight:
         """Who came last goes, with the tokens written so far, all of which are to be computed again."""
         flight, last_step = self._last_steps.popitem()
+        self.size -= 1
         flight.written = flight.osl - (last_step - self._step)
         flight.to_compute = flight.context_tokens
         self._context_tokens -= flight.context_tokens
@@ -86,7 +87,7 @@ class Batch:
 
         A step that computes prompts, too, takes `prompt_s` longer, and is alone.
         """
-        concurrency = len(self._last_steps)
+        concurrency = self.size
         self._run_started_s = now_s
         if prompt_s:
             self._run_steps = 1
@@ -114,7 +115,7 @@ class Batch:
 
     def end_run(self) -> tuple[list[Flight], int, float]:
         """Who leaves, the tokens written by the run, and the gaps before them summed, in seconds."""
-        tokens = self._run_steps * len(self._last_steps)
+        tokens = self._run_steps * self.size
         self._step += self._run_steps
         self._context_tokens += tokens
         gone = []
@@ -125,4 +126,5 @@ class Batch:
                 del self._last_steps[flight]
                 self._context_tokens -= flight.total_tokens
                 gone.append(flight)
+        self.size -= len(gone)
         return gone, tokens, tokens * self.step_s

@@ -36,7 +36,7 @@ class BatchingEngine(Engine):
     @property
     def running(self) -> int:
         """Requests in the batch, and prompts being computed."""
-        return len(self._batch) + len(self._prompts) + (self._cut is not None)
+        return self._batch.size + len(self._prompts) + (self._cut is not None)
 
     def nudge(self) -> None:
         """Begin, or end the run of steps under way early, where the first in the queue could join."""
@@ -55,15 +55,15 @@ class BatchingEngine(Engine):
 
     def _next(self) -> None:
         now_s, batch = self._loop.now_s, self._batch
-        while batch and batch.overflows():
+        while batch.overflows():
             flight = batch.evict_newest()
             flight.last_token_s = now_s
             self._put_back(flight)
             self._sink.preempted(flight)
-        tokens, speechless = self._admit(now_s)
+        tokens, speechless = self._admit(now_s) if self.queue or self._cut else (0, [])
         if tokens:
             ends_s = batch.start_run(now_s, self._timing.prefill_s(tokens))
-        elif batch:
+        elif batch.size:
             ends_s = batch.start_run(now_s)
         else:
             self._run_ends_s = None
@@ -84,7 +84,7 @@ class BatchingEngine(Engine):
         while True:
             flight = self._cut
             if flight is None:
-                if not queue or not batch.fits(queue[0], len(batch) + len(self._prompts)):
+                if not queue or not batch.fits(queue[0], batch.size + len(self._prompts)):
                     break
                 if queue[0].to_compute == 0:
                     flight = self._take()
@@ -96,7 +96,7 @@ class BatchingEngine(Engine):
                     batch.add(flight)
                     continue
             # A budget that decoding alone would use up still lets prompts move: nobody may wait for ever.
-            left = None if budget is None else max(budget - len(batch), 1) - tokens
+            left = None if budget is None else max(budget - batch.size, 1) - tokens
             if (left is None and tokens) or (left is not None and left <= 0):
                 break
             if flight is None:

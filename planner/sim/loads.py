@@ -110,12 +110,13 @@ def superposed(requests: Iterable[Request], scale: float, seed: int | str) -> It
     whole, share = divmod(scale, 1)
     later: list[Request] = []
     for request in requests:
-        while later and later[0].arrival_s <= request.arrival_s:
+        arrival_s, isl, osl = request
+        while later and later[0].arrival_s <= arrival_s:
             yield heapq.heappop(later)
         copies = int(whole) + (random.random() < share)
         if copies:
             yield request
         for _ in range(copies - 1):
-            heapq.heappush(later, request._replace(arrival_s=request.arrival_s + random.uniform(0, JITTER_S)))
+            heapq.heappush(later, Request(arrival_s + random.uniform(0, JITTER_S), isl, osl))
     while later:
         yield heapq.heappop(later)

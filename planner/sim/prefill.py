@@ -70,15 +70,14 @@ class PrefillEngine(Engine):
         if self._dead:
             return
         self._stepping = False
-        self.held_tokens -= sum(flight.isl for flight in self._step)
-        self._held += self._step
-        self._step = []
+        leaving, self._step = self._held + self._step, []
+        for flight in leaving[len(self._held) :]:
+            self.held_tokens -= flight.isl
         more = self._cut is not None or bool(self.queue)
-        if not (self._discipline.holds and more):
-            leave = len(self._held)
-        else:
-            leave = 1 if len(self._held) >= self._discipline.places else 0
-        leaving, self._held = self._held[:leave], self._held[leave:]
+        self._held = []
+        if more and self._discipline.holds:
+            leave = int(len(leaving) >= self._discipline.places)
+            leaving, self._held = leaving[:leave], leaving[leave:]
         if more:
             self._begin()
         for flight in leaving:

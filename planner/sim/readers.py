@@ -77,7 +77,7 @@ _NEAR = datetime(2023, 1, 1, tzinfo=UTC)
 def _instant_s(row: Row, column: str) -> float:
     """Of ISO 8601; UTC, where 2023's stamps name no offset. Digits beyond the microsecond are cut."""
     try:
-        instant = datetime.fromisoformat(str(row.cells[column]))
+        instant = datetime.fromisoformat(str(row.cells.get(column)))
     except ValueError:
         raise row.error(column, "is not a time", "write it as 2023-11-16 18:15:46.680590") from None
     aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
@@ -128,7 +128,7 @@ def _minutes(file: TraceFile) -> Iterator[Level]:
 
 
 def _mean(row: Row, field: str) -> int:
-    if row.cells[field] == "":
+    if row.cells.get(field) == "":
         raise row.error(field, "is undefined in a minute with requests", "give the mean length, or 0 requests")
     return row.length(field)
 

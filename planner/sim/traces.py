@@ -36,6 +36,7 @@ class Survey:
     """What a trace is like as a whole."""
 
     last_arrival_s: float
+    """Copies made to scale it up may come a little later."""
     notes: tuple[str, ...]
     """What it leaves out, and why, one line each."""
 
@@ -48,16 +49,18 @@ class Trace:
     """
 
     name: str
-    source: Callable[[Skipped], Iterator[Request]]
+    requests: Callable[[], Iterator[Request]]
+    once: Callable[[Skipped], Iterator[Request]]
+    """The same, but what was recorded is not multiplied; counts what is left out."""
 
     def __iter__(self) -> Iterator[Request]:
-        return self.source(Counter())
+        return self.requests()
 
     def survey(self) -> Survey:
         """Reads it once, so that a mistake in its last row costs no simulation."""
         skipped: Skipped = Counter()
         last_s = 0.0
-        for request in self.source(skipped):
+        for request in self.once(skipped):
             last_s = request.arrival_s
         return Survey(last_s, tuple(f"{self.name}: {count} {reason}" for reason, count in skipped.items()))
 
@@ -79,14 +82,17 @@ def load_trace(
     file = TraceFile(str(path), partial(open_text, _packaged_demo() if str(path) == DEMO else Path(path)))
     form = recognised(file)
 
-    def source(skipped: Skipped) -> Iterator[Request]:
+    def once(skipped: Skipped) -> Iterator[Request]:
         if not isinstance(form, Recorded):
             return _sliced(drawn(form.levels(file), scale, seed), start_s, end_s)
         # Sliced first, so that only the slice's failures are counted.
-        answered = _answered(_sliced(form.requests(file), start_s, end_s), skipped)
-        return answered if scale == 1 else superposed(answered, scale, seed)
+        return _answered(_sliced(form.requests(file), start_s, end_s), skipped)
 
-    return Trace(file.name, source)
+    def scaled() -> Iterator[Request]:
+        requests = once(Counter())
+        return superposed(requests, scale, seed) if isinstance(form, Recorded) and scale != 1 else requests
+
+    return Trace(file.name, scaled, once)
 
 
 def _packaged_demo() -> Path:
@@ -98,7 +104,7 @@ def _sliced(requests: Iterator[Request], start_s: float, end_s: float) -> Iterat
         if request.arrival_s >= end_s:
             return
         if request.arrival_s >= start_s:
-            yield request._replace(arrival_s=request.arrival_s - start_s)
+            yield Request(request.arrival_s - start_s, request.isl, request.osl)
 
 
 def _answered(requests: Iterator[Request], skipped: Skipped) -> Iterator[Request]:

@@ -145,7 +145,7 @@ def _columns(file: TraceFile) -> dict[str, str]:
 
 def _value(row: Row, column: str, factor: float) -> float | None:
     # A ratio of nothing to nothing is exported as NaN: a mean of no requests, for instance.
-    if str(row.cells[column] or "").strip().lower() in ("", "nan"):
+    if str(row.cells.get(column) or "").strip().lower() in ("", "nan"):
         return None
     return row.number(column) * factor
 

@@ -155,6 +155,7 @@ def test_writes_a_page(load: Path, tmp_path: Path, arguments: list[str], monkeyp
     [
         pytest.param(["--trace", "absent.csv"], "error: absent.csv: cannot be read (No such file", id="no trace"),
         pytest.param(["--scale", "0"], "error: scale: 0.0 must be a positive, finite number", id="scale"),
+        pytest.param(["--from", "9", "--to", "5"], "error: slice: 9.0 to 5.0 s is empty", id="slice"),
         pytest.param(["--static", "3"], "error: --static: '3' must be peak, or a replica count of 1", id="one count"),
         pytest.param(["--static", "0,1"], "error: --static: '0,1' must be peak, or", id="zero replicas"),
         pytest.param(["--static", "a,b"], "such as 2,2", id="no numbers"),
@@ -265,6 +266,15 @@ def test_every_service_needs_a_trace_of_its_own(
     assert ran(monkeypatch, "-c", str(two), *arguments) == 2
 
     assert message in capsys.readouterr().err
+
+
+def test_plays_a_slice_of_a_trace(
+    load: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(monkeypatch, "--trace", str(load), "--from", "60", "--to", "120", "--json") == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert (document["from_s"], document["to_s"], document["duration_s"]) == (60.0, 120.0, 60.0)
 
 
 def test_rows_left_out_of_a_trace_are_noted(
