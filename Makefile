@@ -15,6 +15,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=...   the Python (3.11 or newer) that makes $(VENV); otherwise the first suitable one is taken"
+	@echo "  DEMO=...     options of the demo: make demo DEMO='--scenario metrics-lost --serve'"
 	@echo "  PYTEST=...   more pytest options: make test PYTEST='-k stale -x'"
 	@echo "  UPGRADE=1    with lock: take the newest release of everything"
 
@@ -23,8 +24,8 @@ $(READY): constraints.txt pyproject.toml scripts/bootstrap
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Simulate an hour of traffic and show what the planner did
-	@$(BIN)/planner simulate --trace demo
+demo: $(READY) ## Watch the planner scale a simulated fleet: forty minutes in one, with its page
+	@$(BIN)/planner demo $(DEMO)
 
 .PHONY: test
 test: $(READY) ## Run all tests that this machine can run, and name those it cannot

@@ -27,8 +27,9 @@ from planner.sim.engine import Discipline
 from planner.sim.lives import Lives
 from planner.sim.loads import Level, Request, drawn
 from planner.sim.policies import StaticPolicy
-from planner.sim.run import Result, Workload, simulate
+from planner.sim.run import Result, simulate
 from planner.sim.settings import Conditions, FleetSettings, PoolSetup
+from planner.sim.stage import Workload
 from planner.sim.timing import TabulatedTiming
 from planner.slo.targets import Targets
 

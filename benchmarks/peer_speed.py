@@ -26,8 +26,9 @@ from planner.scaling.types import Role
 from planner.sim.lives import Lives
 from planner.sim.loads import Level, drawn
 from planner.sim.policies import StaticPolicy
-from planner.sim.run import Workload, simulate
+from planner.sim.run import simulate
 from planner.sim.settings import Conditions, FleetSettings, PoolSetup
+from planner.sim.stage import Workload
 from planner.sim.timing import TabulatedTiming
 from planner.sim.traces import load_trace
 from planner.slo.targets import Targets

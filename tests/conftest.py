@@ -8,6 +8,7 @@ expected there fails instead: a continuous build that quietly tests less is wors
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,14 @@ def _lacks_module(name: str) -> Callable[[], str | None]:
     return lambda: None if find_spec(name) else f"{name} is not installed"
 
 
+def _lacks_browser() -> str | None:
+    if find_spec("playwright") is None:
+        return "playwright is not installed"
+    return None if shutil.which("chromium") else "there is no chromium on the path"
+
+
 SUITES = {
+    "browser": Suite(_lacks_browser, "apt-get install chromium && make test", expected_on_ci=False),
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
     "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
     "prophet": Suite(_lacks_module("prophet"), ".venv/bin/pip install -e '.[prophet]' && make test"),

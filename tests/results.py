@@ -11,7 +11,8 @@ from planner.sim.baselines.contenders import Variation
 from planner.sim.compare import Moment, Played
 from planner.sim.ledger import Little, Outcome, Quantiles
 from planner.sim.pool import PoolCounts
-from planner.sim.run import Result, ServiceResult, TickRow
+from planner.sim.run import Result
+from planner.sim.stage import ServiceResult, TickRow
 from planner.slo.attainment import Attainment
 
 LATENCIES = Quantiles(0.05, 0.1, 1.25)

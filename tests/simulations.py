@@ -8,8 +8,9 @@ from planner.scaling.settings import PlannerSettings
 from planner.sim.baselines.contenders import World
 from planner.sim.loads import Request
 from planner.sim.policies import Policy
-from planner.sim.run import Result, Workload, simulate
+from planner.sim.run import Result, simulate
 from planner.sim.settings import FleetSettings, conditions_as_configured
+from planner.sim.stage import Workload
 from planner.slo.targets import Targets
 
 SERVICE = "service"

@@ -24,6 +24,8 @@ EXIT_MISSING_EXTRA = 3
 EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
+    "run": "planner.cli.run",
+    "demo": "planner.cli.demo",
     "simulate": "planner.cli.simulate",
     "replay": "planner.cli.replay",
     "explain": "planner.cli.explain",
@@ -73,7 +75,12 @@ def main() -> None:
         sys.exit(EXIT_USER_ERROR)
 
 
-_EXTRAS = {"prophet": "prophet", "plotly": "sim", "joblib": "sim", "aiconfigurator_core": "estimate"}
+_EXTRAS = {
+    "prophet": "prophet",
+    "distributed": "dask",
+    "joblib": "sim",
+    "aiconfigurator_core": "estimate",
+}
 
 
 def _fail(message: str, code: int) -> None:

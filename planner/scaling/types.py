@@ -66,6 +66,18 @@ class PoolSamples:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaSamples:
+    """The part of `PoolSamples` that an orchestrator tells; its fields mean the same."""
+
+    wanted: Sampled
+    ready: Sampled
+    starting: Sampled
+    pending: Sampled
+    draining: Sampled
+    rolling_out: Sampled
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSamples:
     """Raw numbers of one service over the last `window_s` seconds."""
 
@@ -85,6 +97,8 @@ class ServiceSamples:
     itl_s: Sampled
     """Mean inter-token latency."""
     pools: Mapping[Role, PoolSamples]
+    good_share: Sampled = Absent("the source does not tell")
+    """Of the window's requests, those that met both targets. Shown to people; nothing is decided by it."""
 
 
 # --- what the core makes of it ----------------------------------------------------------------------------------

@@ -16,8 +16,7 @@ from planner.scaling.tick import PlannerState
 from planner.scaling.types import Absent, Sampled, ServiceSamples
 from planner.sim.baselines.contenders import Contender, Variation
 from planner.sim.policies import Order, Policy, Record
-from planner.sim.run import Result, Workload, simulate
-from planner.sim.settings import fleet_as_configured
+from planner.sim.run import Result, simulate
 from planner.slo.attainment import Attainment
 
 SCHEMA = "sla-planner/comparison/2"
@@ -68,16 +67,8 @@ def play(
     """Run one policy; `record` is handed the planner's ticks. Raises what `simulate` raises."""
     world, fixed = contender.world, contender.fixed
     witness = _Witness(contender, record)
-    workloads = {
-        name: Workload(
-            world.requests[name],
-            fleet_as_configured(service, world.conditions[name], None if fixed is None else fixed[name]),
-            service.targets,
-        )
-        for name, service in world.services.items()
-    }
     result = simulate(
-        workloads,
+        world.workloads(fixed),
         witness,
         interval_s=world.interval_s,
         gpus=world.gpus if fixed is None else None,

@@ -106,7 +106,7 @@ class Metrics:
         now_s, counts = self._loop.now_s, self._pools()
         if not self._scraping.interval_s:
             self._scrape()
-        if self._newest is not self._seen:
+        if self._newest.at_s > self._seen.at_s:
             self._answer = _between(self._seen, self._newest)
             self._seen = self._newest
         age_s = now_s - self._newest.at_s

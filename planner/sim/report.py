@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 
 from planner.sim.compare import Played
 from planner.sim.ledger import Outcome, Quantiles
-from planner.sim.run import Result, ScaleAction, ServiceResult
+from planner.sim.run import Result
+from planner.sim.stage import ScaleAction, ServiceResult
 from planner.slo.attainment import Attainment
 from planner.slo.targets import MS_PER_S, Targets
 

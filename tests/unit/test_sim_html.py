@@ -22,8 +22,8 @@ from planner.sim.html.frontier import frontier, pareto
 from planner.sim.html.verdict import verdict
 from planner.sim.loads import Level, drawn
 from planner.sim.policies import Cause
-from planner.sim.run import ScaleAction
 from planner.sim.settings import conditions_as_configured
+from planner.sim.stage import ScaleAction
 
 REQUESTS = list(drawn([Level(0.0, 180.0, 10.0, 3000, 150)], 1.0, seed=3))
 WORLD = world_of(planner_settings(service_settings(name="chat"), budget_gpus=8), REQUESTS)

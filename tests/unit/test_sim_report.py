@@ -16,7 +16,8 @@ from planner.sim.compare import SCHEMA as COMPARISON_SCHEMA
 from planner.sim.compare import Played, comparison_document
 from planner.sim.policies import Cause
 from planner.sim.report import clock, differing, in_percent, report, table
-from planner.sim.run import SCHEMA, ScaleAction
+from planner.sim.run import SCHEMA
+from planner.sim.stage import ScaleAction
 
 KEEP = Cause("keep", "prefill: 1 is right", Role.PREFILL)
 RAISE = Cause("raise", "prefill: 1 -> 2", Role.PREFILL)

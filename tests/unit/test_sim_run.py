@@ -23,8 +23,9 @@ from planner.sim.lives import Lives
 from planner.sim.loads import Request
 from planner.sim.metrics import Scraping
 from planner.sim.policies import Cause, Order, StaticPolicy
-from planner.sim.run import SCHEMA, ScaleAction, Workload, simulate
+from planner.sim.run import SCHEMA, simulate
 from planner.sim.settings import Conditions, FleetSettings, PoolSetup
+from planner.sim.stage import ScaleAction, Workload
 from planner.sim.timing import LinearTiming, TabulatedTiming
 from planner.slo.attainment import Attainment
 from planner.slo.lifecycle import RequestRecord, verdict

@@ -124,7 +124,7 @@ def test_a_misspelt_suite_is_an_error_that_lists_the_suites(project: pytest.Pyte
     result = project.runpytest_inprocess("tests")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["no suite is called 'profet'; tests/conftest.py declares data, *prophet, *"])
+    result.stdout.fnmatch_lines(["no suite is called 'profet'; tests/conftest.py declares *data, *prophet, *"])
 
 
 USES_DATA = "def test_it(shared_data):\n    assert (shared_data / 'README.md').read_text() == 'traces'"

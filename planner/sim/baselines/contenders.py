@@ -27,7 +27,8 @@ from planner.sim.baselines.published import published
 from planner.sim.baselines.static import splits, static_peak
 from planner.sim.loads import Request
 from planner.sim.policies import Apart, PlannerPolicy, Policy, Record, StaticPolicy
-from planner.sim.settings import Conditions
+from planner.sim.settings import Conditions, fleet_as_configured
+from planner.sim.stage import Workload
 
 DEFAULT = "planner,published,hpa:utilisation,hpa:queue,static:peak,clairvoyant"
 """One of each kind, quick enough to be asked for often."""
@@ -77,6 +78,17 @@ class World:
     def interval_s(self) -> float:
         """Between two ticks."""
         return next(iter(self.services.values())).interval_s
+
+    def workloads(self, fixed: Mapping[str, Mapping[Role, int]] | None = None) -> Mapping[str, Workload]:
+        """What is to be played; `fixed` replicas at time 0, None: each pool's minimum."""
+        return {
+            name: Workload(
+                self.requests[name],
+                fleet_as_configured(service, self.conditions[name], None if fixed is None else fixed[name]),
+                service.targets,
+            )
+            for name, service in self.services.items()
+        }
 
     def with_services(self, change: Callable[[ServiceSettings], ServiceSettings]) -> World:
         """The same with every service's settings changed."""

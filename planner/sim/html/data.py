@@ -15,7 +15,7 @@ from planner.sim.compare import Moment, Played
 from planner.sim.html.frontier import frontier
 from planner.sim.html.names import label
 from planner.sim.report import differing
-from planner.sim.run import ServiceResult, TickRow
+from planner.sim.stage import ServiceResult, TickRow
 from planner.slo.targets import MS_PER_S
 
 BAND_LOW = 0.1

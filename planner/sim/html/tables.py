@@ -10,7 +10,7 @@ from planner.sim.html.frontier import keeps
 from planner.sim.html.names import label
 from planner.sim.ledger import Outcome, Quantiles
 from planner.sim.report import clock, differing, in_words, parts, why
-from planner.sim.run import ScaleAction
+from planner.sim.stage import ScaleAction
 from planner.slo.targets import Targets
 
 _S_PER_H = 3600.0

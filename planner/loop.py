@@ -1,0 +1,273 @@
+"""The control loop of a running planner: collect, tick, apply, record.
+
+Once an interval every service is decided, all together, since they share a budget. A little before, each service's
+source and connector are asked, all side by side; the tick takes what has come by then and waits for nobody. Whoever is
+late is used at the next tick; meanwhile what was known grows old, and the core holds on old data. Plans are handed over
+side by side, too, each with its own time limit. So one service's outage, slowness or error is its own, and ends by
+itself: nothing is remembered of it but a sentence on the board.
+
+The decision is a pure function that runs in a thread, so the API answers meanwhile. A tick that fails leaves the state
+as it was and changes nothing.
+
+Units: seconds on the clock's scale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from planner.clock import Clock
+from planner.connectors.types import Applied, Connector, Plan, Status
+from planner.controls import Controls, held
+from planner.desk import Desk
+from planner.errors import UserError
+from planner.journal import JournalFiles, Outcome, Trouble
+from planner.scaling.decision import Decision
+from planner.scaling.settings import PlannerSettings
+from planner.scaling.state import PlannerState, ServiceState, initial_state
+from planner.scaling.tick import tick
+from planner.scribe import Scribe
+from planner.sources.types import Source
+from planner.watch import BREATH, Watch, within
+
+log = logging.getLogger("planner.loop")
+decisions = logging.getLogger("planner.decisions")
+"""A line for each decision, and so apart."""
+
+Compute = Callable[..., Awaitable[Any]]
+"""Runs a function with its arguments, by default in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When things are done, seconds."""
+
+    lead_s: float = 5.0
+    """Before a tick, sources and connectors are asked; at most half an interval."""
+    collect_timeout_s: float = 20.0
+    apply_timeout_s: float = 20.0
+
+
+class _Adopted(NamedTuple):
+    """Settings to decide by from the next tick on, and their documents."""
+
+    settings: PlannerSettings
+    config: Mapping[str, Any]
+    profiles: Mapping[str, Any]
+
+
+class ControlLoop:
+    """One planner. Raises UserError when its services do not tick together, or cannot be held as `controls` say."""
+
+    def __init__(
+        self,
+        settings: PlannerSettings,
+        source: Source,
+        connector: Connector,
+        clock: Clock,
+        *,
+        journal: JournalFiles | None = None,
+        controls: Controls | None = None,
+        pace: Pace | None = None,
+        compute: Compute = asyncio.to_thread,
+    ) -> None:
+        self._settings = settings
+        self._interval_s = _common_interval_s(settings)
+        self._source = source
+        self._connector = connector
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._compute = compute
+        self._state = initial_state(settings, clock.now_s())
+        self._stopping = asyncio.Event()
+        self._adopted: _Adopted | None = None
+        self._applying: dict[str, asyncio.Task[None]] = {}
+        self.watch = Watch(source, connector, clock, self._pace.collect_timeout_s)
+        in_force = (controls or Controls()).only(settings.services).at(clock.now_s())
+        held(settings, in_force.holds)
+        self.desk = Desk(settings, in_force, clock.now_s(), self._interval_s)
+        self.scribe = Scribe(journal, self.desk)
+
+    # --- the cycle ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Tick until `stop`; then let go of what is under way."""
+        lead_s = min(self._pace.lead_s, self._interval_s / 2)
+        due_s = self._clock.now_s() + lead_s
+        try:
+            while not self._stopping.is_set():
+                self.desk.next_tick_s = due_s
+                await self._sleep_until(due_s - lead_s)
+                if self._stopping.is_set():
+                    return
+                self._take_up()
+                await self.watch.ask(self._settings.services)
+                await self._sleep_until(due_s)
+                if self._stopping.is_set():
+                    return
+                self.desk.next_tick_s = due_s + self._interval_s
+                await self.tick(due_s)
+                # Ticks that were missed, as by a suspended machine, are not made up for.
+                missed = max(0, math.floor((self._clock.now_s() - due_s) / self._interval_s))
+                due_s += (1 + missed) * self._interval_s
+        finally:
+            await self._let_go()
+
+    def stop(self) -> None:
+        """End after the tick under way, if there is one."""
+        self._stopping.set()
+
+    async def tick(self, now_s: float) -> None:
+        """Decide now, on what is known."""
+        controls = self.desk.controls.at(now_s)
+        self.desk.controls = controls
+        before, samples = self._state, self.watch.samples(self._settings.services)
+        number = self.desk.ticks
+        try:
+            settings = held(self._settings, controls.holds)
+            begun_s = time.perf_counter()
+            self._state, result = await self._compute(tick, before, samples, settings, now_s)
+        except Exception as error:
+            log.exception("the tick failed; nothing is changed")
+            self.trouble("tick", f"the tick at {now_s:.0f} s failed: {type(error).__name__}: {error}")
+            return
+        spent_s = time.perf_counter() - begun_s
+        self.desk.clear("tick")
+        await self._compute(self.scribe.tick, number, before, samples, result, self._state, controls.holds)
+        self.desk.decided(result, samples, self.watch.trouble, spent_s)
+        for index, decision in enumerate(result.decisions.values()):
+            if index % BREATH == 0:
+                await asyncio.sleep(0)
+            self._log(decision)
+            if decision.changes:
+                self._hand_over(number, decision, controls)
+        self.desk.publish(self._clock.now_s())
+
+    def trouble(self, kind: str, text: str) -> None:
+        """Note what is wrong with the planner itself; a later note of the same kind replaces it."""
+        self.scribe.event(Trouble(self._clock.now_s(), text))
+        self.desk.note(kind, text)
+        self.desk.publish(self._clock.now_s())
+
+    def well(self, kind: str) -> None:
+        """What was noted under this kind is over."""
+        self.desk.clear(kind)
+        self.desk.publish(self._clock.now_s())
+
+    def adopt(self, settings: PlannerSettings, config: Mapping[str, Any], profiles: Mapping[str, Any]) -> None:
+        """Decide by other settings from the next tick on; services that stay keep their memory.
+
+        `config` and `profiles` are the settings' documents, for the journal.
+        Raises UserError, and changes nothing, when they cannot be decided by.
+        """
+        _common_interval_s(settings)
+        held(settings, self.desk.controls.only(settings.services).holds)
+        self._adopted = _Adopted(settings, config, profiles)
+
+    def _take_up(self) -> None:
+        """Between two ticks: one under way would put the old services' memory back."""
+        if self._adopted is None:
+            return
+        settings, config, profiles = self._adopted
+        self._adopted = None
+        now_s, known = self._clock.now_s(), self._state.services
+        self._settings, self._interval_s = settings, _common_interval_s(settings)
+        self._state = PlannerState(
+            {name: known.get(name) or ServiceState(started_s=now_s) for name in settings.services}
+        )
+        self.watch.forget(settings.services)
+        self.desk.controls = self.desk.controls.only(settings.services)
+        self.desk.adopt(settings, self._interval_s)
+        self.scribe.begin(config, profiles, self._state)
+        self.desk.publish(now_s)
+
+    # --- handing plans over -----------------------------------------------------------------------------------------
+
+    def _hand_over(self, number: int, decision: Decision, controls: Controls) -> None:
+        service = decision.service
+        plan = Plan(service, decision.plan, f"{round(decision.at_s * 1000):015d}")
+        pause = controls.dry_run or controls.paused.get(service)
+        if pause is not None:
+            status: Status = "dry-run" if controls.dry_run is not None else "paused"
+            self._settle(number, service, Applied(status, f"would set {_in_words(plan)}; {pause.by}: {pause.why}"))
+        elif service in self._applying:
+            self._settle(number, service, Applied("failed", "the plan before this one is still being handed over"))
+        else:
+            task = asyncio.create_task(self._apply(number, plan), name=f"apply {service}")
+            self._applying[service] = task
+            task.add_done_callback(lambda _: self._applying.pop(service, None))
+
+    async def _apply(self, number: int, plan: Plan) -> None:
+        limit_s = self._pace.apply_timeout_s
+        try:
+            applied = await within(self._clock, limit_s, self._connector.apply(plan))
+        except TimeoutError:
+            applied = Applied("failed", f"no answer within {limit_s:g} s")
+        except Exception as error:
+            log.exception("handing over a plan failed", extra={"service": plan.service})
+            applied = Applied("failed", f"{type(error).__name__}: {error}")
+        self._settle(number, plan.service, applied)
+        self.desk.publish(self._clock.now_s())
+
+    def _settle(self, number: int, service: str, applied: Applied) -> None:
+        now_s = self._clock.now_s()
+        level = logging.WARNING if applied.status in ("failed", "refused") else logging.INFO
+        log.log(level, "%s: %s", applied.status, applied.detail, extra={"service": service, "tick": number})
+        self.scribe.event(Outcome(number, service, applied.status, applied.detail, now_s))
+        self.desk.settle(number, service, applied)
+
+    def _log(self, decision: Decision) -> None:
+        if not decisions.isEnabledFor(logging.INFO):
+            return
+        ways = ", ".join(
+            f"{role} {_count(pool.current)} -> {_count(pool.replicas)}" for role, pool in decision.pools.items()
+        )
+        why = "; ".join(reason.text for reason in decision.reasons)
+        decisions.info("%s | %s", ways, why, extra={"service": decision.service, "tick": self.desk.ticks - 1})
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def _sleep_until(self, at_s: float) -> None:
+        """Return at `at_s`, or as soon as the loop is to stop."""
+        sleeping = asyncio.ensure_future(self._clock.sleep_until(at_s))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeping, stopping):
+                task.cancel()
+            await asyncio.gather(sleeping, stopping, return_exceptions=True)
+
+    async def _let_go(self) -> None:
+        tasks = [*self._applying.values(), *self.watch.under_way()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._connector.close()
+        await self._source.close()
+        self.scribe.close()
+        self.desk.close()
+
+
+def _common_interval_s(settings: PlannerSettings) -> float:
+    intervals_s = sorted({service.interval_s for service in settings.services.values()})
+    if len(intervals_s) > 1:
+        raise UserError(
+            f"interval_s: {' and '.join(f'{interval_s:g}' for interval_s in intervals_s)} differ; services that share "
+            "a budget are decided together, so give all the same"
+        )
+    return intervals_s[0]
+
+
+def _in_words(plan: Plan) -> str:
+    return ", ".join(f"{role} to {count}" for role, count in plan.replicas.items())
+
+
+def _count(replicas: int | None) -> str:
+    return "?" if replicas is None else str(replicas)
