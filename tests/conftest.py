@@ -48,8 +48,9 @@ def _lacks_module(name: str) -> Callable[[], str | None]:
 
 
 def _lacks_browser() -> str | None:
-    if find_spec("playwright") is None:
-        return "playwright is not installed"
+    for name in ("playwright", "axe_playwright_python"):
+        if find_spec(name) is None:
+            return f"{name} is not installed"
     return None if shutil.which("chromium") else "there is no chromium on the path"
 
 

@@ -11,6 +11,7 @@ from planner.api.schemas import Health
 from planner.scaling.decision import Decision
 from planner.scaling.reading import Missing
 from planner.scaling.reasons import Code
+from planner.slo.targets import MS_PER_S
 
 _TROUBLE = frozenset({Code.UNATTAINABLE})
 _BLIND = frozenset({Code.NO_DEMAND, Code.NO_REPLICA_COUNTS})
@@ -25,6 +26,9 @@ _HOLDING = frozenset(
         Code.ROLLOUT,
     }
 )
+
+_BROKEN_SHARE = 0.8
+"""Of the objective: a window a little below it is chance, one so far below is not."""
 
 
 def health(facts: Facts) -> Health:
@@ -47,7 +51,20 @@ def _trouble(facts: Facts) -> str | None:
     applied = facts.line.applied
     if applied is not None and applied.status in ("failed", "refused"):
         return f"{applied.status}: {applied.detail}"
-    return _first(facts.line.decision, _TROUBLE)
+    return _first(facts.line.decision, _TROUBLE) or _broken(facts)
+
+
+def _broken(facts: Facts) -> str | None:
+    """Whether the agreement is being broken, and not by chance in one window."""
+    point, targets = facts.point, facts.settings.targets
+    if point is None:
+        return None
+    if point.good_share is not None and point.good_share < targets.objective * _BROKEN_SHARE:
+        return f"{point.good_share:.0%} of the requests are in time, the objective is {targets.objective:.0%}"
+    for name, seen_s, target_s in (("TTFT", point.ttft_s, targets.ttft_s), ("ITL", point.itl_s, targets.itl_s)):
+        if seen_s is not None and seen_s > target_s:
+            return f"{name} is {seen_s * MS_PER_S:,.0f} ms on average, the target is {target_s * MS_PER_S:g} ms"
+    return None
 
 
 def _blind(decision: Decision) -> str | None:

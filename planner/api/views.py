@@ -89,8 +89,11 @@ def _gpus(facts: Facts) -> int | None:
 
 
 def _last_change(line: Line) -> schemas.LastChange:
-    reasons = line.decision.reasons
-    return schemas.LastChange(tick=line.tick, at_s=line.decision.at_s, text=reasons[0].text if reasons else "")
+    """What was changed, then why: the first reason is the load it was sized for."""
+    decision = line.decision
+    moves = [f"{role} {pool.current} -> {pool.replicas}" for role, pool in decision.pools.items() if pool.changes]
+    text = "; ".join([", ".join(moves), *(reason.text for reason in decision.reasons[:1])])
+    return schemas.LastChange(tick=line.tick, at_s=decision.at_s, text=text)
 
 
 def _targets(targets: Targets) -> schemas.Targets:

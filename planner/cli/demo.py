@@ -59,7 +59,7 @@ def command(name: str, speed: float, serve: bool, seed: int, listen: str) -> Non
     # What is done is a story; every decision to leave things alone is not.
     logging.getLogger("planner.decisions").setLevel(logging.WARNING)
     click.echo(f"{name}: {story.sentence}")
-    click.echo(f"watch it at http://{host}:{port}/")
+    click.echo(f"watch it at http://{host}:{port}/ and one service at http://{host}:{port}/#/service/chat")
     with tempfile.TemporaryDirectory(prefix="sla-planner-") as folder:
         token = Path(folder) / "token"
         token.touch(mode=0o600)

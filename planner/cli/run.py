@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,19 @@ from planner.cli.options import config_from_options, config_options
 if TYPE_CHECKING:
     from socket import socket
 
+    from planner.clock import WallClock
     from planner.config import LoadedConfig
+    from planner.connectors.virtual import VirtualConnector
+    from planner.journal import JournalFiles
+    from planner.sim.baselines.contenders import World
+    from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
 
 _PATH = click.Path(path_type=Path)
+
+ACCEPT_WITHIN_S = 300.0
+"""A launcher that has not brought an order about by then has found no room; a node is added in less."""
+REPORT_MAX_AGE_S = 120.0
+"""A launcher that said nothing for longer is not believed any more."""
 
 
 @click.command("run")
@@ -32,6 +44,11 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--speed", default=1.0, show_default=True, metavar="X", help="With --rehearse: seconds of it in one.")
 @click.option("--seed", default=0, show_default=True, help="With --rehearse: the same seed draws the same requests.")
+@click.option(
+    "--launchers",
+    is_flag=True,
+    help="Replicas are started by launchers of yours that poll for orders; with --rehearse, a rehearsal for them.",
+)
 @click.option("--dry-run", is_flag=True, help="Make plans and apply none, until somebody resumes.")
 @click.option(
     "--state",
@@ -44,8 +61,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name the API answers to; .NAME: all below it.")
 @listen_option("127.0.0.1:8080")
 def command(
-    traces: tuple[str, ...], speed: float, seed: int, dry_run: bool, state: Path | None, token_file: Path | None,
-    hosts: tuple[str, ...], listen: str, **options: Any,
+    traces: tuple[str, ...], speed: float, seed: int, launchers: bool, dry_run: bool, state: Path | None,
+    token_file: Path | None, hosts: tuple[str, ...], listen: str, **options: Any,
 ) -> None:  # fmt: skip
     """Decide every interval how many replicas each service needs, and see to it.
 
@@ -60,58 +77,113 @@ def command(
         raise UserError("source: none is configured; rehearse on a simulated fleet with --rehearse demo")
     if not 0 < speed <= 1000:
         raise UserError(f"--speed: {speed!r} must be above 0 and at most 1000")
+    if launchers and token_file is None:
+        raise UserError("--token-file: is missing; launchers show that they may take orders by the token in it")
     configure(sys.stderr)
     listener = listening(*address(listen))
-    asyncio.run(_run(loaded, options, traces, speed, seed, dry_run, state, token_file, hosts, listener))
+    asyncio.run(
+        _run(_Asked(loaded, options, traces, speed, seed, launchers, dry_run, state, token_file, hosts), listener)
+    )
 
 
-async def _run(
-    loaded: LoadedConfig, options: dict[str, Any], traces: tuple[str, ...], speed: float, seed: int, dry_run: bool,
-    state: Path | None, token_file: Path | None, hosts: tuple[str, ...], listener: socket,
-) -> None:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked for."""
+
+    loaded: LoadedConfig
+    options: Mapping[str, Any]
+    traces: tuple[str, ...]
+    speed: float
+    seed: int
+    launchers: bool
+    dry_run: bool
+    state: Path | None
+    token_file: Path | None
+    hosts: tuple[str, ...]
+
+    def kept(self, name: str) -> Path | None:
+        """A file of the state folder; None when nothing is kept."""
+        return None if self.state is None else self.state / name
+
+
+async def _run(asked: _Asked, listener: socket) -> None:
     import logging
     from functools import partial
 
     from planner.api import Security, create_app
-    from planner.cli.simulate_world import build_world, load_traces, trace_files
     from planner.clock import WallClock
     from planner.controls import Controls
     from planner.controls_file import read_controls, write_controls
-    from planner.journal import JournalFiles
     from planner.live import run
     from planner.loop import ControlLoop
     from planner.reload import Reload
-    from planner.scaling.state import initial_state
-    from planner.sim.baselines.contenders import Variation
-    from planner.sim.embedded import EmbeddedFleet
     from planner.steering import Steering
 
-    clock = WallClock(speed)
-    files = trace_files(traces, list(loaded.config.services))
-    world = build_world(loaded, load_traces(files, 1.0, seed), Variation(seed=seed))
-    fleet = EmbeddedFleet(world.workloads(), clock, world.gpus, seed)
-    journal, controls, kept_in = None, Controls(), None
-    if state is not None:
-        journal = JournalFiles(
-            state / "journal", loaded.to_document(), loaded.profile_documents(),
-            initial_state(world.settings, clock.now_s()),
-        )  # fmt: skip
-        kept_in = state / "controls.json"
-        controls = read_controls(kept_in)
+    log = logging.getLogger("planner")
+    clock = WallClock(asked.speed)
+    journal = _journal(asked, clock.now_s())
+    controls_file = asked.kept("controls.json")
+    controls = Controls() if controls_file is None else read_controls(controls_file)
+    world = _world(asked)
+    launchers = _launchers(asked, world, clock) if asked.launchers else None
+    fleet = _fleet(asked, world, clock, launchers)
     loop = ControlLoop(world.settings, fleet, fleet, clock, journal=journal, controls=controls)
-    steering = Steering(
-        loop.desk, clock, loop.scribe, (lambda _: None) if kept_in is None else partial(write_controls, kept_in)
-    )
-    if dry_run and controls.dry_run is None:
+    keep = partial(write_controls, controls_file) if controls_file is not None else (lambda _: None)
+    steering = Steering(loop.desk, clock, loop.scribe, keep)
+    if asked.dry_run and controls.dry_run is None:
         await steering.pause(None, "--dry-run", "started so")
-    security = Security(token_file, hosts)
+    security = Security(asked.token_file, asked.hosts)
     for warning in security.warnings():
-        logging.getLogger("planner").warning("%s", warning)
-    app = create_app(steering, None, security)
+        log.warning("%s", warning)
     host, port = listener.getsockname()[:2]
-    logging.getLogger("planner").info("serving http://%s:%s/", host, port)
-    file = options["config_file"] or os.environ.get("PLANNER_CONFIG")
+    log.info("serving http://%s:%s/", host, port)
+    file = asked.options["config_file"] or os.environ.get("PLANNER_CONFIG")
     beside = []
     if file is not None:
-        beside.append(Reload(Path(file), lambda: config_from_options(options), loop, clock).watch)
-    await run(loop, app, listener, *beside)
+        beside.append(Reload(Path(file), lambda: config_from_options(asked.options), loop, clock).watch)
+    await run(loop, create_app(steering, launchers, security), listener, *beside)
+
+
+def _world(asked: _Asked) -> World:
+    from planner.cli.simulate_world import build_world, load_traces, trace_files
+    from planner.sim.baselines.contenders import Variation
+
+    files = trace_files(asked.traces, list(asked.loaded.config.services))
+    traces = load_traces(files, 1.0, asked.seed)
+    return build_world(asked.loaded, traces, Variation(seed=asked.seed))
+
+
+def _journal(asked: _Asked, now_s: float) -> JournalFiles | None:
+    from planner.config import build_settings
+    from planner.journal import JournalFiles
+    from planner.scaling.state import initial_state
+
+    folder = asked.kept("journal")
+    if folder is None:
+        return None
+    state = initial_state(build_settings(asked.loaded), now_s)
+    return JournalFiles(folder, asked.loaded.to_document(), asked.loaded.profile_documents(), state)
+
+
+def _launchers(asked: _Asked, world: World, clock: WallClock) -> VirtualConnector:
+    from planner.connectors.virtual import VirtualConnector
+
+    return VirtualConnector(
+        {name: dict.fromkeys(service.pools, 0) for name, service in world.services.items()},
+        clock,
+        state=asked.kept("orders.json"),
+        accept_within_s=ACCEPT_WITHIN_S,
+        report_max_age_s=REPORT_MAX_AGE_S,
+    )
+
+
+def _fleet(
+    asked: _Asked, world: World, clock: WallClock, launchers: VirtualConnector | None
+) -> EmbeddedFleet | LaunchedFleet:
+    from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
+
+    if launchers is None:
+        return EmbeddedFleet(world.workloads(), clock, world.gpus, asked.seed)
+    none = {name: dict.fromkeys(service.pools, 0) for name, service in world.services.items()}
+    ready_at_once = world.starting_in(0.0).workloads(none)
+    return LaunchedFleet(EmbeddedFleet(ready_at_once, clock, world.gpus, asked.seed), launchers)

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from planner.clock import Clock
-from planner.connectors.types import Applied, Plan
+from planner.connectors.types import Applied, Connector, Plan
 from planner.scaling.types import PoolSamples, ReplicaSamples, Role, Sample, ServiceSamples
 from planner.sim.cluster import Cluster
 from planner.sim.loop import Loop
@@ -73,6 +73,12 @@ class EmbeddedFleet:
     async def close(self) -> None:
         """There is nothing to let go of."""
 
+    def set(self, service: str, replicas: Mapping[Role, int]) -> None:
+        """Have so many replicas, without an order that anybody decided."""
+        stage = self._caught_up(service)
+        if any(stage.counts()[role].wanted != count for role, count in replicas.items()):
+            stage.follow(Order(replicas))
+
     def result(self, interval_s: float) -> Result:
         """What became of all requests until now, and what it cost."""
         self._catch_up()
@@ -100,3 +106,35 @@ class EmbeddedFleet:
 
     def _shifted(self, value: object) -> object:
         return replace(value, at_s=value.at_s + self._start_s) if isinstance(value, Sample) else value
+
+
+class LaunchedFleet:
+    """Simulated engines, as many as launchers say are ready: what a launcher can be rehearsed with.
+
+    Source and connector: load and latencies are the simulated fleet's, orders and counts `launchers`'. The fleet should
+    start replicas in no time, since one that is reported is ready.
+    """
+
+    def __init__(self, fleet: EmbeddedFleet, launchers: Connector) -> None:
+        self._fleet = fleet
+        self._launchers = launchers
+
+    async def collect(self, service: str) -> ServiceSamples:
+        """What the engines of the replicas that are ready say."""
+        counts = await self._launchers.read(service)
+        ready = {role: round(one.ready.value) for role, one in counts.items() if isinstance(one.ready, Sample)}
+        self._fleet.set(service, ready)
+        return await self._fleet.collect(service)
+
+    async def read(self, service: str) -> Mapping[Role, ReplicaSamples]:
+        """As the launchers tell."""
+        return await self._launchers.read(service)
+
+    async def apply(self, plan: Plan) -> Applied:
+        """Ordered of the launchers."""
+        return await self._launchers.apply(plan)
+
+    async def close(self) -> None:
+        """Both."""
+        await self._launchers.close()
+        await self._fleet.close()

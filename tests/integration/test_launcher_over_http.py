@@ -19,10 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launcher_planner import BUDGET_GPUS
 
 LAUNCHER = Path(__file__).parents[2] / "examples" / "launcher.py"
-PLANNER = Path(__file__).with_name("launcher_planner.py")
+BUDGET_GPUS = 6
+CONFIG = f"""\
+budget: {{gpus: {BUDGET_GPUS}}}
+profile: h200-llama-3.1-8b-fp8-tp1
+sla: {{isl: 3000, osl: 150, ttft: 500, itl: 50}}
+interval_s: 5
+startup_s: 5
+forecast: {{model: constant, quantile: 0.5}}
+scaling: {{stabilisation_down_s: 5, delayed_start_s: 0, max_down_factor: 1}}
+"""
+RATES_PER_S = (5, 30, 45, 60, 20, 5, 30)
+"""Twenty seconds each, over and over; ten times as fast as the wall."""
 TOKEN = "s3cret"
 PATIENCE_S = 60.0
 
@@ -37,12 +47,20 @@ class Site:
         self.replicas.mkdir()
         (folder / "token").write_text(TOKEN)
         (folder / "token").chmod(0o600)
+        (folder / "planner.yaml").write_text(CONFIG)
+        rows = (f"{20 * step},{RATES_PER_S[step % len(RATES_PER_S)]},3000,150\n" for step in range(200))
+        (folder / "load.csv").write_text("t,request_rate,isl,osl\n" + "".join(rows))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
 
     def planner(self) -> subprocess.Popen[bytes]:
-        return self._start("planner", [sys.executable, str(PLANNER), str(self.port), str(self.folder)])
+        command = [
+            sys.executable, "-m", "planner", "run", "-c", str(self.folder / "planner.yaml"), "--launchers",
+            "--rehearse", str(self.folder / "load.csv"), "--speed", "10", "--state", str(self.folder / "state"),
+            "--token-file", str(self.folder / "token"), "--listen", f"127.0.0.1:{self.port}",
+        ]  # fmt: skip
+        return self._start("planner", command)
 
     def launcher(self, name: str) -> subprocess.Popen[bytes]:
         url = f"http://127.0.0.1:{self.port}/launcher/default"

@@ -20,6 +20,7 @@ from planner.board import Board, Line, ServiceBoard
 from planner.connectors.types import Applied
 from planner.controls import Controls, Hold, Pause
 from planner.scaling.cap import Budget
+from planner.scaling.decision import Decision as Decided
 from planner.scaling.reading import Missing
 from planner.scaling.reasons import Code, because
 from planner.scaling.types import Role
@@ -166,6 +167,18 @@ def unseen() -> Line:
             id="agreement out of reach",
         ),
         pytest.param(
+            lambda: facts(lines("chat")[-1], point=replace(POINT, good_share=0.5)),
+            "trouble", "50% of the requests are in time, the objective is 95%", id="too few in time",
+        ),
+        pytest.param(
+            lambda: facts(lines("chat")[-1], point=replace(POINT, good_share=None, ttft_s=2.5)),
+            "trouble", "TTFT is 2,500 ms on average, the target is 200 ms", id="TTFT broken",
+        ),
+        pytest.param(
+            lambda: facts(lines("chat")[-1], point=replace(POINT, good_share=None, itl_s=0.03)),
+            "trouble", "ITL is 30 ms on average, the target is 20 ms", id="ITL broken",
+        ),
+        pytest.param(
             lambda: facts(with_reason(Code.NO_DEMAND, cause="gone")), "blind", "held: the load is unknown (gone)",
             id="no load",
         ),
@@ -199,6 +212,12 @@ def test_a_service_that_is_well_says_where_each_pool_goes() -> None:
 # --- overview and series ----------------------------------------------------------------------------------------
 
 
+def in_words(decision: Decided) -> str:
+    moves = [f"{role} {pool.current} -> {pool.replicas}" for role, pool in decision.pools.items() if pool.changes]
+    assert moves
+    return f"{', '.join(moves)}; {decision.reasons[0].text}"
+
+
 def test_the_overview_shows_each_service_in_short() -> None:
     planner = fake_planner("chat")
     changed = next(line for line in reversed(planner.made) if line.decision.changes)
@@ -220,9 +239,7 @@ def test_the_overview_shows_each_service_in_short() -> None:
         objective=0.95,
         gpus=4,
         pools={Role.PREFILL: counts, Role.DECODE: counts},
-        changed=schemas.LastChange(
-            tick=changed.tick, at_s=changed.decision.at_s, text=changed.decision.reasons[0].text
-        ),
+        changed=schemas.LastChange(tick=changed.tick, at_s=changed.decision.at_s, text=in_words(changed.decision)),
         paused=False,
         held=False,
     )

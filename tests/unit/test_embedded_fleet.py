@@ -11,12 +11,13 @@ from planner import sim
 from planner.clock import VirtualClock
 from planner.config import build_settings, load_config
 from planner.connectors.types import Applied, Plan
+from planner.connectors.virtual import VirtualConnector
 from planner.errors import UserError
 from planner.loop import ControlLoop
-from planner.scaling.types import Role, Sample
+from planner.scaling.types import Absent, Role, Sample
 from planner.sim.baselines.contenders import World, planner
 from planner.sim.compare import play
-from planner.sim.embedded import EmbeddedFleet
+from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
 from planner.sim.loads import Request
 from planner.sim.scenarios import MINUTES, SCENARIOS, scenario
 from planner.sim.settings import conditions_as_configured
@@ -66,6 +67,30 @@ def test_orders_take_the_start_up_time_and_are_counted() -> None:
         result = fleet.result(30.0)
         assert [len(result.services[name].actions) for name in ("chat", "code")] == [1, 0]
         assert result.gpu_hours == pytest.approx((3 * 130 + 2 * 120) / 3600)
+
+    asyncio.run(script())
+
+
+def test_engines_work_as_many_as_launchers_say_are_ready() -> None:
+    async def script() -> None:
+        clock = VirtualClock(START_S)
+        here = world()
+        none = {name: dict.fromkeys(service.pools, 0) for name, service in here.services.items()}
+        launchers = VirtualConnector(none, clock, state=None, accept_within_s=300, report_max_age_s=120)
+        fleet = LaunchedFleet(EmbeddedFleet(here.starting_in(0.0).workloads(none), clock, 12), launchers)
+        await clock.advance(30.0)
+        assert (await fleet.collect("code")).pools[Role.AGGREGATED].waiting == Sample(31, START_S + 30.0)
+
+        assert (await fleet.apply(Plan("code", {Role.AGGREGATED: 2}, "1"))).status == "applied"
+        await clock.advance(30.0)
+        assert (await fleet.collect("code")).ttft_s == Absent("no first token in the window")
+        launchers.acknowledge("code", "1", True, None, {Role.AGGREGATED: 2})
+        await fleet.collect("code")
+        await clock.advance(30.0)
+        samples = await fleet.collect("code")
+        assert samples.pools[Role.AGGREGATED].reporting == Sample(2, START_S + 90.0)
+        assert samples.pools[Role.AGGREGATED].waiting == Sample(0, START_S + 90.0)
+        assert (await fleet.read("code"))[Role.AGGREGATED].ready.value == 2  # type: ignore[union-attr]
 
     asyncio.run(script())
 

@@ -97,13 +97,17 @@ class World:
 
     def with_startup(self, startup_s: float) -> World:
         """The same where every start takes so long, and is expected to."""
+        variation = replace(self.variation, startup_s=startup_s)
+        changed = self.with_services(lambda service: replace(service, startup_s=startup_s))
+        return replace(changed.starting_in(startup_s), variation=variation)
+
+    def starting_in(self, startup_s: float) -> World:
+        """The same where every start takes so long, whatever is expected."""
         conditions = {
             name: replace(each, lives=replace(each.lives, startup_s=startup_s))
             for name, each in self.conditions.items()
         }
-        variation = replace(self.variation, startup_s=startup_s)
-        changed = self.with_services(lambda service: replace(service, startup_s=startup_s))
-        return replace(changed, conditions=conditions, variation=variation)
+        return replace(self, conditions=conditions)
 
 
 @dataclass(frozen=True, slots=True)
