@@ -30,6 +30,9 @@ def _lines(decision: Decision, budget: Budget) -> Iterator[str]:
     yield from _observed(decision)
     yield ""
     yield "forecast"
+    lead = decision.lead
+    source = f"0.9 quantile of {lead.starts} start-ups" if lead.starts else "as configured"
+    yield f"  lead time {lead.lead_s:.0f} s ({source})"
     yield from _forecast(decision)
     yield ""
     yield "correction"

@@ -137,6 +137,7 @@ def _services(services: list[Facts]) -> list[Metric]:
     point = _gauge(
         "forecast_request_rate", "Requests per second forecast for when an order made now serves.", "service"
     )
+    lead = _gauge("lead_seconds", "From an order to Ready, measured once enough starts were seen.", "service")
     error = _gauge("forecast_error_request_rate", "Mean absolute error of past forecasts.", "service")
     ttft = _gauge("ttft_seconds", "Mean time to first token of the window.", "service")
     itl = _gauge("itl_seconds", "Mean inter-token latency of the window.", "service")
@@ -167,6 +168,7 @@ def _services(services: list[Facts]) -> list[Metric]:
         _add(at, [name], None if isinstance(seen.rate_per_s, Missing) else seen.rate_per_s.at_s)
         _add(ttft, [name], _number(seen.ttft_s))
         _add(itl, [name], _number(seen.itl_s))
+        lead.add_metric([name], decision.lead.lead_s)
         _add(point, [name], None if forecast is None else forecast.point)
         _add(error, [name], None if forecast is None else forecast.mean_abs_error)
         _add(demand, [name], None if sizing is None else sizing.demand.rate_per_s)
@@ -174,7 +176,7 @@ def _services(services: list[Facts]) -> list[Metric]:
         factor.add_metric([name, "itl"], decision.correction.factors.itl)
         cv2.add_metric([name], decision.correction.burstiness.arrival_cv2)
     return [
-        state, paused, held, reason, rate, at, demand, point, error, ttft, itl, ttft_target, itl_target, good,
+        state, paused, held, reason, rate, at, demand, point, lead, error, ttft, itl, ttft_target, itl_target, good,
         objective, factor, cv2,
     ]  # fmt: skip
 

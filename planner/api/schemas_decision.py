@@ -253,6 +253,14 @@ class DecisionLine(View):
     """Something was to be ordered."""
 
 
+class Lead(View):
+    """How long an order made now takes to serve."""
+
+    lead_s: float
+    starts: int
+    """Start-ups it was measured on, their 0.9 quantile; 0: as configured."""
+
+
 class Decision(View):
     """One decision with everything that led there."""
 
@@ -260,6 +268,7 @@ class Decision(View):
     at_s: float
     service: str
     observation: Observed
+    lead: Lead
     forecast: Forecasted | None
     """Null when there is no history to forecast from."""
     correction: Corrected

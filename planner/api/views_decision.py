@@ -28,6 +28,7 @@ def decision_view(line: Line) -> schemas.Decision:
         at_s=decision.at_s,
         service=decision.service,
         observation=_observed(decision.observation),
+        lead=schemas.Lead(lead_s=decision.lead.lead_s, starts=decision.lead.starts),
         forecast=None if decision.forecast is None else _forecasted(decision.forecast),
         correction=_corrected(decision.correction),
         sizing=None if decision.sizing is None else _sized(decision.sizing),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from planner.scaling.cap import Budget
 from planner.scaling.correction import Correction
 from planner.scaling.forecast.types import Forecast
+from planner.scaling.lead import Lead
 from planner.scaling.reasons import Reason
 from planner.scaling.size.types import Sizing
 from planner.scaling.types import Observation, Role
@@ -40,6 +41,8 @@ class Decision:
     service: str
     at_s: float
     observation: Observation
+    lead: Lead
+    """How long an order made now takes to serve; with one interval, the forecast's horizon."""
     forecast: Forecast | None
     correction: Correction
     sizing: Sizing | None

@@ -74,10 +74,15 @@ def remember(
     return (*kept, point)
 
 
-def outlook(history: tuple[DemandPoint, ...], observation: Observation, service: ServiceSettings) -> Outlook | None:
-    """The rate a replica ordered now will meet; None when neither history nor observation says anything."""
+def outlook(
+    history: tuple[DemandPoint, ...], observation: Observation, service: ServiceSettings, lead_s: float
+) -> Outlook | None:
+    """The rate a replica ordered now will meet when it is Ready, in `lead_s`, until an order of the next tick would be.
+
+    None when neither history nor observation says anything.
+    """
     reasons: list[Reason] = []
-    horizon_s = service.startup_s + service.interval_s
+    horizon_s = lead_s + service.interval_s
     forecast, rate_per_s = None, 0.0
     if history:
         series = Series(tuple(p.at_s for p in history), tuple(p.rate_per_s for p in history))

@@ -18,7 +18,8 @@ from planner.scaling.demand import lengths_of, outlook
 from planner.scaling.demand import remember as remember_demand
 from planner.scaling.doubt import doubt, publishes
 from planner.scaling.forecast.types import Forecast
-from planner.scaling.reading import Missing
+from planner.scaling.lead import Lead, lead, watched
+from planner.scaling.reading import Missing, Valid
 from planner.scaling.reasons import Code, Reason, because
 from planner.scaling.settings import PoolSettings, ServiceSettings
 from planner.scaling.size import Sizing, size
@@ -33,6 +34,7 @@ class Proposal:
     state: ServiceState
     """Already holding this tick's demand, factors and counts; `conclude` adds the wishes."""
     observation: Observation
+    lead: Lead
     forecast: Forecast | None
     correction: Correction
     sizing: Sizing | None
@@ -44,7 +46,14 @@ class Proposal:
 def propose(state: ServiceState, observation: Observation, service: ServiceSettings) -> Proposal:
     """Observation to wishes: remember, forecast, correct, size, bound."""
     history = remember_demand(state.history, observation, service.demand)
-    ahead = outlook(history, observation, service)
+    starts = {
+        role: watched(state.starts.get(role), pool.replicas.value, observation.at_s)
+        for role, pool in observation.pools.items()
+        if isinstance(pool.replicas, Valid)
+    }
+    known_starts = {**state.starts, **starts}
+    time_to_serve = lead(known_starts, service)
+    ahead = outlook(history, observation, service, time_to_serve.lead_s)
     lengths = lengths_of(history, service)
     rate = observation.rate_per_s
     known = state.burstiness or Burstiness(service.sizing.arrival_cv2)
@@ -60,18 +69,20 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
         history=history,
         factors=correction.factors,
         committed={**state.committed, **committed},
+        starts=known_starts,
         burstiness=correction.burstiness,
         published=publishes(state.published, observation),
     )
     if isinstance(rate, Missing) or ahead is None:
         cause = rate.cause if isinstance(rate, Missing) else "nothing is known of the load yet"
         reasons = (because(Code.NO_DEMAND, cause=cause),)
-        return Proposal(remembered, observation, None, correction, None, {}, reasons)
+        return Proposal(remembered, observation, time_to_serve, None, correction, None, {}, reasons)
     sizing = size(lengths.at(ahead.rate_per_s, correction.burstiness.arrival_cv2), correction.factors, service)
     wanted, bound_reasons = _bounded(sizing, service.pools)
     return Proposal(
         remembered,
         observation,
+        time_to_serve,
         ahead.forecast,
         correction,
         sizing,
@@ -121,6 +132,7 @@ def conclude(
         service=service.name,
         at_s=observation.at_s,
         observation=observation,
+        lead=proposal.lead,
         forecast=proposal.forecast,
         correction=proposal.correction,
         sizing=proposal.sizing,

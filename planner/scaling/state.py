@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from planner.scaling.burstiness import Burstiness
 from planner.scaling.decide import PoolState
 from planner.scaling.demand import DemandPoint
+from planner.scaling.lead import Starts
 from planner.scaling.settings import PlannerSettings
 from planner.scaling.size.types import Factors
 from planner.scaling.types import Role
@@ -27,6 +28,8 @@ class ServiceState:
     pools: Mapping[Role, PoolState] = field(default_factory=dict)
     committed: Mapping[Role, int] = field(default_factory=dict)
     """Replicas last seen holding GPUs: what a pool is taken to hold while its counts cannot be read."""
+    starts: Mapping[Role, Starts] = field(default_factory=dict)
+    """Each pool's start-ups."""
     burstiness: Burstiness | None = None
     """None before the first tick: then it is what was configured."""
     published: frozenset[str] = frozenset()

@@ -36,13 +36,13 @@ def test_a_load_that_is_not_valid_leaves_a_gap(rate: Missing | Stale[float]) -> 
 
 
 def test_nothing_is_known_without_history_and_observation() -> None:
-    assert outlook((), replace(observation(), rate_per_s=Missing("time-out")), SERVICE) is None
+    assert outlook((), replace(observation(), rate_per_s=Missing("time-out")), SERVICE, 120.0) is None
 
 
 def test_the_demand_is_the_forecast_quantile_at_start_up_time_and_one_interval() -> None:
     history = tuple(point(30 * i) for i in range(40))
 
-    ahead = outlook(history, observation(39 * 30.0), SERVICE)
+    ahead = outlook(history, observation(39 * 30.0), SERVICE, 120.0)
 
     assert ahead is not None
     assert ahead.forecast is not None
@@ -56,8 +56,8 @@ def test_what_arrives_and_waits_now_is_a_floor() -> None:
     queue = PoolObservation(surge.pools[Role.PREFILL].replicas, Valid(300.0, 1200), Valid(1.0, 1200))
     surge = replace(surge, pools={**surge.pools, Role.PREFILL: queue})
 
-    ahead = outlook(history, surge, SERVICE)
-    without = outlook(history, surge, replace(SERVICE, demand=replace(SERVICE.demand, reactive_floor=False)))
+    ahead = outlook(history, surge, SERVICE, 120.0)
+    without = outlook(history, surge, replace(SERVICE, demand=replace(SERVICE.demand, reactive_floor=False)), 120.0)
 
     assert ahead is not None
     assert ahead.rate_per_s == 50 + 300 / 150
@@ -68,10 +68,10 @@ def test_what_arrives_and_waits_now_is_a_floor() -> None:
 
 def test_a_partial_load_raises_the_demand_but_never_lowers_it() -> None:
     history = tuple(point(30 * i) for i in range(40))
-    full = outlook(history, observation(1200, rate_per_s=10), SERVICE)
+    full = outlook(history, observation(1200, rate_per_s=10), SERVICE, 120.0)
     for partial_per_s in (4.0, 40.0):
         stale = replace(observation(1200), rate_per_s=Stale(partial_per_s, 1200, "3 of 5 Ready replicas report"))
-        partial = outlook(history, stale, SERVICE)
+        partial = outlook(history, stale, SERVICE, 120.0)
         assert full is not None
         assert partial is not None
         assert partial.rate_per_s == max(full.rate_per_s, partial_per_s)
