@@ -54,10 +54,15 @@ def _lacks_browser() -> str | None:
     return None if shutil.which("chromium") else "there is no chromium on the path"
 
 
+def _lacks_program(name: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"there is no {name} on the path"
+
+
 SUITES = {
     "browser": Suite(_lacks_browser, "apt-get install chromium && make test", expected_on_ci=False),
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
     "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
+    "prometheus": Suite(_lacks_program("prometheus"), "apt-get install prometheus && make test", expected_on_ci=False),
     "prophet": Suite(_lacks_module("prophet"), ".venv/bin/pip install -e '.[prophet]' && make test"),
     # It has no wheels for Python 3.14 and later, nor for Windows; elsewhere `make test` installs it.
     "estimate": Suite(_lacks_module("aiconfigurator_core"), "make clean && make test PYTHON=python3.13"),

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from planner.clock import WallClock
     from planner.config import LoadedConfig
+    from planner.connectors.types import Connector
     from planner.connectors.virtual import VirtualConnector
     from planner.journal import JournalFiles
+    from planner.scaling.settings import PlannerSettings
     from planner.sim.baselines.contenders import World
-    from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
+    from planner.sources.types import Source
 
 _PATH = click.Path(path_type=Path)
 
@@ -74,7 +76,7 @@ def command(
 
     loaded = config_from_options(options)
     if not traces:
-        raise UserError("source: none is configured; rehearse on a simulated fleet with --rehearse demo")
+        _refuse_what_cannot_run(loaded, launchers, speed)
     if not 0 < speed <= 1000:
         raise UserError(f"--speed: {speed!r} must be above 0 and at most 1000")
     if launchers and token_file is None:
@@ -84,6 +86,17 @@ def command(
     asyncio.run(
         _run(_Asked(loaded, options, traces, speed, seed, launchers, dry_run, state, token_file, hosts), listener)
     )
+
+
+def _refuse_what_cannot_run(loaded: LoadedConfig, launchers: bool, speed: float) -> None:
+    from planner.errors import UserError
+
+    if all(service.prometheus.url is None for service in loaded.config.services.values()):
+        raise UserError("prometheus.url: is not set; give it, or rehearse on a simulated fleet with --rehearse demo")
+    if not launchers:
+        raise UserError("--launchers: is missing; without --rehearse, launchers of yours start the replicas")
+    if speed != 1:
+        raise UserError(f"--speed: {speed!r} is for a rehearsal; real time passes at its own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,7 @@ async def _run(asked: _Asked, listener: socket) -> None:
 
     from planner.api import Security, create_app
     from planner.clock import WallClock
+    from planner.config import build_settings
     from planner.controls import Controls
     from planner.controls_file import read_controls, write_controls
     from planner.live import run
@@ -124,10 +138,10 @@ async def _run(asked: _Asked, listener: socket) -> None:
     journal = _journal(asked, clock.now_s())
     controls_file = asked.kept("controls.json")
     controls = Controls() if controls_file is None else read_controls(controls_file)
-    world = _world(asked)
-    launchers = _launchers(asked, world, clock) if asked.launchers else None
-    fleet = _fleet(asked, world, clock, launchers)
-    loop = ControlLoop(world.settings, fleet, fleet, clock, journal=journal, controls=controls)
+    settings = build_settings(asked.loaded)
+    launchers = _launchers(asked, settings, clock) if asked.launchers else None
+    source, connector = _rehearsed(asked, clock, launchers) if asked.traces else _real(asked, clock, launchers)
+    loop = ControlLoop(settings, source, connector, clock, journal=journal, controls=controls)
     keep = partial(write_controls, controls_file) if controls_file is not None else (lambda _: None)
     steering = Steering(loop.desk, clock, loop.scribe, keep)
     if asked.dry_run and controls.dry_run is None:
@@ -165,11 +179,11 @@ def _journal(asked: _Asked, now_s: float) -> JournalFiles | None:
     return JournalFiles(folder, asked.loaded.to_document(), asked.loaded.profile_documents(), state)
 
 
-def _launchers(asked: _Asked, world: World, clock: WallClock) -> VirtualConnector:
+def _launchers(asked: _Asked, settings: PlannerSettings, clock: WallClock) -> VirtualConnector:
     from planner.connectors.virtual import VirtualConnector
 
     return VirtualConnector(
-        {name: dict.fromkeys(service.pools, 0) for name, service in world.services.items()},
+        {name: dict.fromkeys(service.pools, 0) for name, service in settings.services.items()},
         clock,
         state=asked.kept("orders.json"),
         accept_within_s=ACCEPT_WITHIN_S,
@@ -177,13 +191,21 @@ def _launchers(asked: _Asked, world: World, clock: WallClock) -> VirtualConnecto
     )
 
 
-def _fleet(
-    asked: _Asked, world: World, clock: WallClock, launchers: VirtualConnector | None
-) -> EmbeddedFleet | LaunchedFleet:
+def _real(asked: _Asked, clock: WallClock, launchers: VirtualConnector | None) -> tuple[Source, Connector]:
+    from planner.cli.prometheus import prometheus_sources
+
+    assert launchers is not None
+    return prometheus_sources(asked.loaded.config.services, clock), launchers
+
+
+def _rehearsed(asked: _Asked, clock: WallClock, launchers: VirtualConnector | None) -> tuple[Source, Connector]:
     from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
 
+    world = _world(asked)
     if launchers is None:
-        return EmbeddedFleet(world.workloads(), clock, world.gpus, asked.seed)
+        fleet = EmbeddedFleet(world.workloads(), clock, world.gpus, asked.seed)
+        return fleet, fleet
     none = {name: dict.fromkeys(service.pools, 0) for name, service in world.services.items()}
     ready_at_once = world.starting_in(0.0).workloads(none)
-    return LaunchedFleet(EmbeddedFleet(ready_at_once, clock, world.gpus, asked.seed), launchers)
+    launched = LaunchedFleet(EmbeddedFleet(ready_at_once, clock, world.gpus, asked.seed), launchers)
+    return launched, launched

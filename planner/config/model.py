@@ -12,6 +12,7 @@ from typing import Literal, NoReturn, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from planner.config.metrics import Metrics, Prometheus
 from planner.config.section import NotNegative, Positive, Section
 from planner.config.simulation import Simulation
 from planner.errors import UserError
@@ -299,6 +300,8 @@ class Service(Section):
     correction: Correction = Field(default=Correction(), description=str(Correction.__doc__))
     sizing: Sizing = Field(default=Sizing(), description=str(Sizing.__doc__))
     scaling: Scaling = Field(default=Scaling(), description=str(Scaling.__doc__))
+    prometheus: Prometheus = Field(default=Prometheus(), description=str(Prometheus.__doc__))
+    metrics: Metrics = Field(default=Metrics(), description=str(Metrics.__doc__))
     priority: int = Field(
         default=0,
         description="Services with a higher number are served first when the budget is short. 0, because services "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from prometheus_site import Replica, site
 
 from planner.journal import Archive
 
@@ -77,8 +78,11 @@ class Running:
         return None
 
 
+REHEARSAL = ("--rehearse", "demo", "--speed", "120")
+
+
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Running]:
+def running(folder: Path, *options: str, fleet: tuple[str, ...] = REHEARSAL) -> Iterator[Running]:
     config = folder / "planner.yaml"
     if not config.exists():
         config.write_text(CONFIG)
@@ -87,7 +91,7 @@ def running(folder: Path, *options: str) -> Iterator[Running]:
     token.chmod(0o600)
     log = folder / "log"
     command = [
-        sys.executable, "-m", "planner", "run", "-c", str(config), "--rehearse", "demo", "--speed", "120",
+        sys.executable, "-m", "planner", "run", "-c", str(config), *fleet,
         "--listen", "127.0.0.1:0", "--token-file", str(token), *options,
     ]  # fmt: skip
     with log.open("w") as stream:
@@ -179,10 +183,57 @@ def test_orders_need_the_token_and_outlive_a_restart(tmp_path: Path) -> None:
         assert end(planner) == 0
 
 
+LIVE = """\
+budget: {gpus: 8}
+profile: h200-llama-3.1-8b-fp8-tp1
+sla: {isl: 1000, osl: 150, ttft: 500, itl: 50}
+interval_s: 2
+startup_s: 2
+scaling: {delayed_start_s: 0}
+metrics: {match: namespace=chat, prefill: role=prefill, decode: role=decode}
+"""
+
+
+@pytest.mark.needs("prometheus")
+def test_it_runs_on_a_real_prometheus_sees_it_go_and_come_back_and_never_lowers_meanwhile(tmp_path: Path) -> None:
+    engines = [
+        Replica({"namespace": "chat", "pod": "p-0", "role": "prefill"}, rate_per_s=40.0, ttft_s=0.2, waiting=0.0),
+        Replica({"namespace": "chat", "pod": "d-0", "role": "decode"}, rate_per_s=40.0, osl=150.0, waiting=0.0),
+    ]
+    with site(tmp_path, *engines) as prometheus:
+        prometheus.start()
+        (tmp_path / "planner.yaml").write_text(
+            f"{LIVE}prometheus: {{url: {prometheus.url}, window_s: 5, timeout_s: 1}}\n"
+        )
+        with running(tmp_path, fleet=("--launchers",)) as planner:
+
+            def seen(status: str) -> Any:
+                [service] = planner.get("/status")["services"].values()
+                rate = service["decision"]["observation"]["rate_per_s"] if service["decision"] else {"status": None}
+                return rate if rate["status"] == status else None
+
+            assert planner.until(lambda: seen("valid"))["value"] == pytest.approx(40.0, rel=0.1)
+
+            def ordered() -> Any:
+                [pools] = [service["pools"] for service in planner.get("/overview")["services"]]
+                return pools if pools["prefill"]["wanted"] > 1 else None
+
+            pools = planner.until(ordered)
+            prometheus.stop()
+            gone = planner.until(lambda: seen("missing"))
+            assert str(prometheus.port) in gone["cause"]
+            held = planner.until(ordered)
+            assert all(held[role]["wanted"] >= pools[role]["wanted"] for role in pools)
+            prometheus.start()
+            planner.until(lambda: seen("valid"))
+            assert end(planner) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param([], "error: source: none is configured; rehearse", id="no source"),
+        pytest.param([], "error: prometheus.url: is not set; give it, or rehearse", id="no source"),
+        pytest.param(["--set", "prometheus.url=http://x:1"], "error: --launchers: is missing", id="no connector"),
         pytest.param(["--rehearse", "demo", "--speed", "0"], "error: --speed: 0.0 must be above 0", id="speed"),
         pytest.param(
             ["--rehearse", "demo", "--listen", "8080"], "error: --listen: '8080' must be HOST:PORT", id="listen"

@@ -1,0 +1,1 @@
+"""Metrics from a Prometheus: what to ask, how to ask it, and what the answers mean."""

@@ -1,0 +1,158 @@
+"""From answers to samples: what Prometheus said of many services at once, told apart, and never mistaken for zero.
+
+A service is what carries its labels; one of its pools carries some more. What users feel (arrivals, time to first
+token, prompts) is read of the prefill pool, since decode engines count every prompt again and leave its computation
+out; answers and inter-token latency of the decode pool; an aggregated pool tells all. A router has no pools.
+
+- A failed query leaves its quantity absent, with the failure's sentence; others are as they are.
+- No series is absent; a mean of no events is absent, too, but idle: its events were counted, and were none.
+- Two series where one was expected are neither added nor chosen from: the selector is wrong, and says so.
+- A sample is as old as the scrape behind it.
+
+Units: as `ServiceSamples`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.scaling.types import Absent, PoolSamples, Role, Sample, Sampled, ServiceSamples
+from planner.sources.prometheus.answers import Answer, Failure, LabelledSample, Labels, Vector
+from planner.sources.prometheus.detect import Choice
+from planner.sources.prometheus.maps import Quantity
+
+_MS = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which series are a service's, and which of those a pool's."""
+
+    service: Labels
+    pools: Mapping[Role, Labels]
+    """Labels beyond the service's; empty where engines of all pools are alike, as in an aggregated service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the queries of one round gave, by what they ask for."""
+
+    at_s: float
+    """When they were asked, on our clock."""
+    values: Mapping[Quantity, Answer]
+    events: Mapping[Quantity, Answer]
+    ages_s: Mapping[Quantity, Answer]
+    within: Mapping[float, Answer]
+    """By TTFT target, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """One service's view of the answers."""
+
+    selector: Selector
+    choice: Choice
+    missing: Mapping[Quantity, str]
+    answers: Answers
+
+    def read(self, quantity: Quantity, pool: Role) -> Sampled:
+        """A quantity of the service, told by this pool or by a router."""
+        if quantity not in self.choice:
+            return Absent(self.missing.get(quantity, f"no series tells {quantity}"))
+        labels = self._labels(quantity, pool)
+        found = self._one(self.answers.values.get(quantity), labels)
+        if isinstance(found, LabelledSample):
+            return Sample(found.value, self._at_s(quantity, labels))
+        if quantity in self.answers.events:
+            events = self._one(self.answers.events[quantity], labels)
+            if isinstance(events, LabelledSample) and events.value == 0:
+                return Absent("none in the window")
+        return found
+
+    def within(self, target_s: float, pool: Role) -> Sampled:
+        """The share of requests with their first token within a target, where that can be told exactly."""
+        answer = self.answers.within.get(target_s)
+        if Quantity.TTFT_BUCKETS not in self.choice or answer is None:
+            return Absent(self.missing.get(Quantity.TTFT_BUCKETS, "no histogram of the time to first token"))
+        labels = self._labels(Quantity.TTFT_BUCKETS, pool)
+        found = self._one(answer, labels)
+        if isinstance(found, Absent):
+            return Absent(f"{target_s * _MS:g} ms is no edge of the histogram, or nothing came in the window")
+        return Sample(found.value, self._at_s(Quantity.TTFT_BUCKETS, labels))
+
+    def _labels(self, quantity: Quantity, pool: Role) -> Labels:
+        if self.choice[quantity].map.kind == "router":
+            return self.selector.service
+        return {**self.selector.service, **self.selector.pools.get(pool, {})}
+
+    def _one(self, answer: Answer | None, labels: Labels) -> LabelledSample | Absent:
+        if isinstance(answer, Failure):
+            return Absent(answer.text)
+        if not isinstance(answer, Vector):
+            return Absent("not asked")
+        found = [sample for sample in answer.samples if carries(sample.labels, labels)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            return Absent(f"{len(found)} series carry {_in_words(labels)}, such as {_in_words(found[1].labels)}")
+        rejected = next((one for one in answer.rejected if carries(one.labels, labels)), None)
+        return Absent(f"no series carries {_in_words(labels)}" if rejected is None else f"the value is {rejected.why}")
+
+    def _at_s(self, quantity: Quantity, labels: Labels) -> float:
+        age_s = self._one(self.answers.ages_s.get(quantity), labels)
+        return self.answers.at_s - (age_s.value if isinstance(age_s, LabelledSample) else 0.0)
+
+
+def service_samples(
+    selector: Selector,
+    roles: Mapping[Role, object],
+    choice: Choice,
+    missing: Mapping[Quantity, str],
+    answers: Answers,
+    window_s: float,
+    target_ttft_s: float,
+) -> ServiceSamples:
+    """What the answers say of one service; the replica counts of its pools are left to the connector.
+
+    `missing` says why a quantity that was not chosen has no series.
+    """
+    reader = _Reader(selector, choice, missing, answers)
+    prefill = Role.AGGREGATED if Role.AGGREGATED in roles else Role.PREFILL
+    decode = Role.AGGREGATED if Role.AGGREGATED in roles else Role.DECODE
+    return ServiceSamples(
+        window_s=window_s,
+        rate_per_s=reader.read(Quantity.ARRIVALS, prefill),
+        isl_tokens=reader.read(Quantity.ISL_TOKENS, prefill),
+        osl_tokens=reader.read(Quantity.OSL_TOKENS, decode),
+        isl_cv2=Absent("the engines do not tell how prompt lengths vary"),
+        ttft_s=reader.read(Quantity.TTFT_S, prefill),
+        queue_s=reader.read(Quantity.QUEUE_S, prefill),
+        itl_s=reader.read(Quantity.ITL_S, decode),
+        pools={role: _pool(reader, role) for role in roles},
+        good_share=reader.within(target_ttft_s, prefill),
+    )
+
+
+def _pool(reader: _Reader, role: Role) -> PoolSamples:
+    unasked = Absent("the connector tells")
+    return PoolSamples(
+        wanted=unasked,
+        ready=unasked,
+        starting=unasked,
+        pending=unasked,
+        draining=unasked,
+        rolling_out=unasked,
+        reporting=reader.read(Quantity.REPORTING, role),
+        waiting=reader.read(Quantity.WAITING, role),
+        running=reader.read(Quantity.RUNNING, role),
+    )
+
+
+def carries(labels: Labels, wanted: Labels) -> bool:
+    """Prometheus leaves an empty label out."""
+    return all(labels.get(name, "") == value for name, value in wanted.items())
+
+
+def _in_words(labels: Labels) -> str:
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
