@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from planner.controls import ControlError, Controls
+from planner.whole_file import replace_whole
 
 SCHEMA = "sla-planner/controls"
 SCHEMA_VERSION = 1
@@ -39,12 +39,7 @@ def write_controls(path: Path, controls: Controls) -> None:
         "schema_version": SCHEMA_VERSION,
         "controls": TypeAdapter(Controls).dump_python(controls, mode="json"),
     }
-    temporary = path.with_name(f"{path.name}.new")
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(document, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        replace_whole(path, document)
     except OSError as error:
         raise ControlError(f"{path}: cannot be written ({error.strerror}); the order is not taken") from None

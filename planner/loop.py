@@ -133,6 +133,7 @@ class ControlLoop:
             settings = held(self._settings, controls.holds)
             begun_s = time.perf_counter()
             self._state, result = await self._compute(tick, before, samples, settings, now_s)
+        # A bug in the tick, or in a forecaster of the user's, must not end the loop: the next tick tries again.
         except Exception as error:
             log.exception("the tick failed; nothing is changed")
             self.trouble("tick", f"the tick at {now_s:.0f} s failed: {type(error).__name__}: {error}")
@@ -209,6 +210,7 @@ class ControlLoop:
             applied = await within(self._clock, limit_s, self._connector.apply(plan))
         except TimeoutError:
             applied = Applied("failed", f"no answer within {limit_s:g} s")
+        # Whatever an outside system can throw must stay this service's own trouble.
         except Exception as error:
             log.exception("handing over a plan failed", extra={"service": plan.service})
             applied = Applied("failed", f"{type(error).__name__}: {error}")

@@ -6,7 +6,6 @@ Counts are replicas, times seconds since the epoch. The file belongs to one plan
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from planner.connectors.orders import ServiceOrders
 from planner.errors import UserError
+from planner.whole_file import replace_whole
 
 SCHEMA = "sla-planner/orders"
 SCHEMA_VERSION = 1
@@ -63,24 +63,10 @@ def write_orders(path: Path, services: Mapping[str, ServiceOrders]) -> None:
         "schema_version": SCHEMA_VERSION,
         "services": _adapter().dump_python(services, mode="json"),
     }
-    beside = path.with_name(f"{path.name}.new")
     try:
-        with beside.open("w", encoding="utf-8") as stream:
-            json.dump(document, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-        _sync_folder(path.parent)
+        replace_whole(path, document)
     except OSError as error:
         raise StateFileError(f"{path}: cannot be written ({error.strerror}); see to its folder and disk") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @cache

@@ -47,12 +47,7 @@ class Played:
     @property
     def attainment(self) -> Attainment:
         """Of all services."""
-        judged = [service.outcome.attainment for service in self.result.services.values()]
-        return Attainment(
-            met=sum(each.met for each in judged),
-            missed=sum(each.missed for each in judged),
-            open=sum(each.open for each in judged),
-        )
+        return sum((service.outcome.attainment for service in self.result.services.values()), Attainment())
 
     @property
     def good_per_gpu_hour(self) -> float | None:

@@ -148,14 +148,20 @@ class PrometheusSource:
         }  # fmt: skip
 
     async def _answers(self, built: Queries, now_s: float) -> Answers:
-        values, events, ages_s, within = await asyncio.gather(
-            self._each(built.values), self._each(built.events), self._each(built.ages_s), self._each(built.within)
+        # Several quantities rest on the same counter or scrape: what is asked alike is asked once.
+        asked = dict.fromkeys(
+            promql
+            for queries_of in (built.values, built.events, built.ages_s, built.within)
+            for promql in queries_of.values()
         )
-        return Answers(now_s, values, events, ages_s, within)
+        said = dict(zip(asked, await asyncio.gather(*map(self._query, asked)), strict=True))
 
-    async def _each(self, asked: Mapping[AskedT, str]) -> Mapping[AskedT, Answer]:
-        answers = await asyncio.gather(*(self._query(promql) for promql in asked.values()))
-        return dict(zip(asked, answers, strict=True))
+        def answered(queries_of: Mapping[AskedT, str]) -> Mapping[AskedT, Answer]:
+            return {what: said[promql] for what, promql in queries_of.items()}
+
+        return Answers(
+            now_s, answered(built.values), answered(built.events), answered(built.ages_s), answered(built.within)
+        )
 
     def _query(self, promql: str) -> Awaitable[Answer]:
         return self._client.query(promql, deadline_s=self._deadline_s)
