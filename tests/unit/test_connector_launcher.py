@@ -73,10 +73,19 @@ class Planner:
         self.call(self.orders.close)
         self._server.shutdown()
         self._server.server_close()
+        self.call(_end_polls)
         self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             thread.join()
         self._loop.close()
+
+
+async def _end_polls() -> None:
+    """A launcher that was killed in a long poll leaves it behind."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def _routes(planner: Planner) -> type[BaseHTTPRequestHandler]:

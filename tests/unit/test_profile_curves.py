@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
@@ -28,6 +28,8 @@ def test_it_is_scipys_between_the_points_and_level_beyond_them(
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 10)), min_size=2, max_size=12))
+@example([(1, 0.0), (1, 5e-300), (1, 1.0)])
+@example([(1, 0.0), (1, 1e-310), (1, 5.0)])
 def test_it_passes_through_the_points_and_never_falls_where_they_rise(rises: list[tuple[int, float]]) -> None:
     x = np.cumsum([step for step, _ in rises]).astype(np.float64)
     y = np.cumsum([rise for _, rise in rises])

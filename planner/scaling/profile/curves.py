@@ -97,7 +97,8 @@ def _slopes(step: Array, secant: Array) -> Array:
     before, after = secant[:-1], secant[1:]
     heavy, light = 2 * step[1:] + step[:-1], step[1:] + 2 * step[:-1]
     level = before * after <= 0
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # A secant next to nothing divides to infinity, and its harmonic mean is level, as it should be.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inner = np.where(level, 0.0, (heavy + light) / (heavy / before + light / after))
     ends = (_end_slope(step[:2], secant[:2]), _end_slope(step[:-3:-1], secant[:-3:-1]))
     return np.concatenate([[ends[0]], inner, [ends[1]]])
