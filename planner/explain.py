@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from planner.scaling.cap import Budget
@@ -17,14 +18,24 @@ from planner.scaling.types import Replicas
 
 T = TypeVar("T")
 
+_EPOCH_S = 1e9
+"""More seconds than any simulation lasts: since 1970."""
+
 
 def explain(decision: Decision, budget: Budget) -> str:
     """The whole arithmetic of one service's decision, a section per step of the tick."""
     return "\n".join(_lines(decision, budget))
 
 
+def when(at_s: float) -> str:
+    """A time: of the day, or in a simulation, which begins at 0, in seconds."""
+    if at_s < _EPOCH_S:
+        return f"{at_s:g} s"
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def _lines(decision: Decision, budget: Budget) -> Iterator[str]:
-    yield f"service {decision.service} at {decision.at_s:g} s"
+    yield f"service {decision.service} at {when(decision.at_s)}"
     yield ""
     yield "observed"
     yield from _observed(decision)

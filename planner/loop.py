@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from planner.backfill import Backfill
 from planner.clock import Clock
 from planner.connectors.types import Applied, Connector, Plan, Status
 from planner.controls import Controls, held
@@ -33,7 +34,7 @@ from planner.scaling.settings import PlannerSettings
 from planner.scaling.state import PlannerState, ServiceState, initial_state
 from planner.scaling.tick import tick
 from planner.scribe import Scribe
-from planner.sources.types import Source
+from planner.sources.types import Historian, Source
 from planner.watch import BREATH, Watch, within
 
 log = logging.getLogger("planner.loop")
@@ -52,6 +53,8 @@ class Pace:
     """Before a tick, sources and connectors are asked; at most half an interval."""
     collect_timeout_s: float = 20.0
     apply_timeout_s: float = 20.0
+    recall_timeout_s: float = 60.0
+    """The first tick waits so long for what was before."""
 
 
 class _Adopted(NamedTuple):
@@ -74,9 +77,11 @@ class ControlLoop:
         *,
         journal: JournalFiles | None = None,
         controls: Controls | None = None,
+        historian: Historian | None = None,
         pace: Pace | None = None,
         compute: Compute = asyncio.to_thread,
     ) -> None:
+        """With a `historian`, what was before the start, and while nothing was heard, is asked for and remembered."""
         self._settings = settings
         self._interval_s = _common_interval_s(settings)
         self._source = source
@@ -93,14 +98,19 @@ class ControlLoop:
         held(settings, in_force.holds)
         self.desk = Desk(settings, in_force, clock.now_s(), self._interval_s)
         self.scribe = Scribe(journal, self.desk)
+        self._backfill = None
+        if historian is not None:
+            self._backfill = Backfill(historian, clock, self._lead_s, compute, self._note_past)
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Tick until `stop`; then let go of what is under way."""
-        lead_s = min(self._pace.lead_s, self._interval_s / 2)
+        lead_s = self._lead_s
         due_s = self._clock.now_s() + lead_s
         try:
+            if self._backfill is not None:
+                due_s = await self._remember(self._backfill, due_s)
             while not self._stopping.is_set():
                 self.desk.next_tick_s = due_s
                 await self._sleep_until(due_s - lead_s)
@@ -127,9 +137,11 @@ class ControlLoop:
         """Decide now, on what is known."""
         controls = self.desk.controls.at(now_s)
         self.desk.controls = controls
-        before, samples = self._state, self.watch.samples(self._settings.services)
-        number = self.desk.ticks
+        samples, number = self.watch.samples(self._settings.services), self.desk.ticks
         try:
+            if self._backfill is not None:
+                self._state = await self._backfill.mended(self._state, self._settings)
+            before = self._state
             settings = held(self._settings, controls.holds)
             begun_s = time.perf_counter()
             self._state, result = await self._compute(tick, before, samples, settings, now_s)
@@ -140,6 +152,8 @@ class ControlLoop:
             return
         spent_s = time.perf_counter() - begun_s
         self.desk.clear("tick")
+        if self._backfill is not None:
+            self._backfill.ticked(now_s, before, self._state, samples, self._settings)
         await self._compute(self.scribe.tick, number, before, samples, result, self._state, controls.holds)
         self.desk.decided(result, samples, self.watch.trouble, spent_s)
         for index, decision in enumerate(result.decisions.values()):
@@ -170,6 +184,28 @@ class ControlLoop:
         _common_interval_s(settings)
         held(settings, self.desk.controls.only(settings.services).holds)
         self._adopted = _Adopted(settings, config, profiles)
+
+    async def _remember(self, backfill: Backfill, soonest_s: float) -> float:
+        """Wait for what was before the start, with patience; when the first tick is due.
+
+        Ticks stand on a grid that outlives the process: who starts again sees the windows it would have seen.
+        """
+        interval_s = self._interval_s
+        backfill.begin(self._state, self._settings, math.ceil(soonest_s / interval_s) * interval_s)
+        self.desk.next_tick_s = self._clock.now_s() + self._pace.recall_timeout_s
+        await self._unless_stopped(backfill.answered(), self._clock.sleep_until(self.desk.next_tick_s))
+        soonest_s = max(soonest_s, self._clock.now_s() + self._lead_s)
+        return math.ceil(soonest_s / interval_s) * interval_s
+
+    @property
+    def _lead_s(self) -> float:
+        return min(self._pace.lead_s, self._interval_s / 2)
+
+    def _note_past(self, text: str | None) -> None:
+        if text is None:
+            self.well("past")
+        else:
+            self.trouble("past", text)
 
     def _take_up(self) -> None:
         """Between two ticks: one under way would put the old services' memory back."""
@@ -237,20 +273,25 @@ class ControlLoop:
 
     async def _sleep_until(self, at_s: float) -> None:
         """Return at `at_s`, or as soon as the loop is to stop."""
-        sleeping = asyncio.ensure_future(self._clock.sleep_until(at_s))
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        await self._unless_stopped(self._clock.sleep_until(at_s))
+
+    async def _unless_stopped(self, *works: Awaitable[None]) -> None:
+        """Return when the first of them is done, or as soon as the loop is to stop; the others are cancelled."""
+        tasks = [asyncio.ensure_future(work) for work in (*works, self._stopping.wait())]
         try:
-            await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sleeping, stopping):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sleeping, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _let_go(self) -> None:
         tasks = [*self._applying.values(), *self.watch.under_way()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._backfill is not None:
+            await self._backfill.close()
         await self._connector.close()
         await self._source.close()
         self.scribe.close()

@@ -22,12 +22,23 @@ Seen = tuple[int, int, int] | None
 class Reload:
     """Looks at a file, and at nothing else the configuration came from."""
 
-    def __init__(self, path: Path, load: Callable[[], LoadedConfig], loop: ControlLoop, clock: Clock) -> None:
-        """`load` reads the whole configuration anew, and raises UserError for one that makes no sense."""
+    def __init__(
+        self,
+        path: Path,
+        load: Callable[[], LoadedConfig],
+        loop: ControlLoop,
+        clock: Clock,
+        prepare: Callable[[LoadedConfig], Callable[[], None]],
+    ) -> None:
+        """`load` reads the whole configuration anew, `prepare` gives what takes it up elsewhere when called.
+
+        Both raise UserError for one that makes no sense.
+        """
         self._path = path
         self._load = load
         self._loop = loop
         self._clock = clock
+        self._prepare = prepare
         self._seen = _seen(path)
 
     async def watch(self) -> None:
@@ -45,7 +56,9 @@ class Reload:
         self._seen = seen
         try:
             loaded = await asyncio.to_thread(self._load)
+            commit = self._prepare(loaded)
             self._loop.adopt(build_settings(loaded), loaded.to_document(), loaded.profile_documents())
+            commit()
         except UserError as error:
             log.error("%s: not taken, the configuration before it stays in force: %s", self._path, error)
             self._loop.trouble("configuration", f"{self._path}: not taken: {' '.join(str(error).split())}")

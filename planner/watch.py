@@ -71,8 +71,10 @@ class Watch:
         return {name: self._known(name, service) for name, service in services.items()}
 
     def trouble(self, service: str) -> tuple[str, ...]:
-        """What is wrong with a service's source or connector, a sentence each."""
-        return tuple(text for (name, _), text in self._trouble.items() if name == service)
+        """What is wrong with a service's source or connector, and odd about its numbers, a sentence each."""
+        wrong = tuple(text for (name, _), text in self._trouble.items() if name == service)
+        engines = self._engines.get(service)
+        return wrong if engines is None else (*wrong, *engines.remarks)
 
     def forget(self, services: Iterable[str]) -> None:
         """Forget every service but these."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from planner.scaling.reasons import Code
 from planner.scaling.settings import PlannerSettings
 from planner.scaling.tick import initial_state, tick
 from planner.scaling.types import Absent, Role, ServiceSamples
+from planner.sources.types import Queries
 
 TOKEN = "correct-horse"
 TICKS = 3
@@ -206,10 +207,11 @@ class Api:
     planner: FakePlanner = field(repr=False)
     security: Security = field(default_factory=Security)
     launchers: Launchers | None = field(default=None, repr=False)
+    queries: Callable[[], Queries] | None = field(default=None, repr=False)
     app: FastAPI = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.app = create_app(self.planner, self.launchers, self.security)
+        self.app = create_app(self.planner, self.launchers, self.security, self.queries)
 
     def client(self) -> httpx.AsyncClient:
         """To be used in one event loop."""

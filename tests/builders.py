@@ -112,12 +112,8 @@ def service_samples(
     }  # fmt: skip
     numbers |= values
     chosen = pools if pools is not None else {role: pool_samples(at_s) for role in (Role.PREFILL, Role.DECODE)}
-    return ServiceSamples(
-        window_s=INTERVAL_S,
-        rate_per_s=Sample(rate_per_s, at_s),
-        pools=chosen,
-        **{name: Sample(value, at_s) for name, value in numbers.items()},
-    )
+    samples: dict[str, Any] = {name: Sample(value, at_s) for name, value in numbers.items()}
+    return ServiceSamples(window_s=INTERVAL_S, rate_per_s=Sample(rate_per_s, at_s), pools=chosen, **samples)
 
 
 def replicas(wanted: int, **counts: Any) -> Replicas:

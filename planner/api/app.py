@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
 from planner import __version__
@@ -14,6 +16,7 @@ from planner.api.page_routes import add_page
 from planner.api.read_routes import probe_routes, read_routes
 from planner.api.seams import Launchers, Planner
 from planner.api.security import Security
+from planner.sources.types import Queries
 
 _DESCRIPTION = """What a running planner sees, decides and does, and orders to it.
 
@@ -21,8 +24,16 @@ Times are seconds since the epoch. Null is "not known". Every error is `{"error"
 """
 
 
-def create_app(planner: Planner, launchers: Launchers | None, security: Security) -> FastAPI:
-    """The API of a planner; `launchers` is None where an orchestrator starts the replicas."""
+def create_app(
+    planner: Planner,
+    launchers: Launchers | None,
+    security: Security,
+    queries: Callable[[], Queries] | None = None,
+) -> FastAPI:
+    """The API of a planner.
+
+    `launchers` is None where an orchestrator starts the replicas, `queries` where no server is asked for metrics.
+    """
     app = FastAPI(
         title="sla-planner",
         version=__version__,
@@ -40,7 +51,7 @@ def create_app(planner: Planner, launchers: Launchers | None, security: Security
     app.include_router(read_routes(planner, security))
     app.include_router(event_routes(planner))
     app.include_router(probe_routes(planner))
-    app.include_router(metrics_routes(planner))
+    app.include_router(metrics_routes(planner, queries))
     app.include_router(control_routes(planner, security))
     app.include_router(launcher_routes(planner, launchers, security))
     add_page(app)

@@ -1,7 +1,7 @@
 """How a service fares, in one word and one sentence.
 
-The gravest that holds: trouble (somebody should look), blind (what a plan needs cannot be seen), holding (a plan is
-made and deliberately not, or not wholly, followed), ok.
+The gravest that holds: trouble (somebody should look), blind (what a plan needs cannot be seen, or not wholly), holding
+(a plan is made and deliberately not, or not wholly, followed), ok.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from planner.api.facts import Facts
 from planner.api.schemas import Health
 from planner.scaling.decision import Decision
-from planner.scaling.reading import Missing
+from planner.scaling.reading import Valid
 from planner.scaling.reasons import Code
 from planner.slo.targets import MS_PER_S
 
@@ -69,7 +69,8 @@ def _broken(facts: Facts) -> str | None:
 
 def _blind(decision: Decision) -> str | None:
     rate = decision.observation.rate_per_s
-    unseen = f"the rate is missing: {rate.cause}" if isinstance(rate, Missing) else None
+    # A stale rate may raise the fleet and so leaves no reason where it would not; yet nothing is lowered by it.
+    unseen = None if isinstance(rate, Valid) else f"the rate is {rate.status}: {rate.cause}"
     return _first(decision, _BLIND) or unseen
 
 

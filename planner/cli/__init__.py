@@ -30,6 +30,7 @@ _COMMANDS = {
     "replay": "planner.cli.replay",
     "explain": "planner.cli.explain",
     "check-config": "planner.cli.check_config",
+    "doctor": "planner.cli.doctor",
     "profile": "planner.cli.profile",
     "generate": "planner.cli.generate",
     "completion": "planner.cli.completion",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli.times import moment_s
 from planner.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,24 +73,12 @@ def _place(archive: Archive, tick: int | None, at: str | None, last: bool) -> Pl
     if tick is not None:
         return archive.number(tick)
     if at is not None:
-        return archive.at(_seconds(at))
+        return archive.at(moment_s(at, "--at", time.time()))
     place = None if last else archive.last(changed=True)
     place = place or archive.last(changed=False)
     if place is None:
         raise UserError(f"{archive.path}: holds no decision yet; wait for the first, an interval after the start")
     return place
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--at: {text!r} is no time; give seconds, or a time such as 2026-11-21T13:00") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _explain(archive: Archive, place: Place, service: str | None, settings_of: SettingsOf) -> None:
@@ -118,32 +107,37 @@ def _explain(archive: Archive, place: Place, service: str | None, settings_of: S
 
 def _around(replayed: Replayed, service: str, outcome: Outcome | None) -> list[str]:
     """What people had ordered of a service, and what became of the decision; nothing where nothing is on record."""
+    from planner.explain import when
+
     lines = []
     if held := replayed.holds.get(service):
         lines += ["", "held", *(f"  {role}: {replicas}" for role, replicas in held.items())]
     if outcome is not None:
-        lines += ["", "outcome", f"  {outcome.status} at {outcome.at_s:g} s: {outcome.detail}"]
+        lines += ["", "outcome", f"  {outcome.status} at {when(outcome.at_s)}: {outcome.detail}"]
     return lines
 
 
 def _print_meanwhile(archive: Archive, place: Place) -> None:
+    from planner.explain import when
     from planner.journal import Control
 
     if events := archive.meanwhile(place):
         click.echo("since the decision before")
         for event in events:
             text = f"{event.what}, by {event.by}: {event.why}" if isinstance(event, Control) else event.text
-            click.echo(f"  {event.at_s:g} s  {text}")
+            click.echo(f"  {when(event.at_s)}  {text}")
         click.echo()
 
 
 def _list(archive: Archive) -> None:
+    from planner.explain import when
+
     for journal in archive.files:
         changed = [tick for tick in journal.ticks if tick.orders]
         if len(archive.files) > 1 and changed:
             click.echo(journal.path.name)
         for tick in changed:
-            click.echo(f"{tick.n:6d}  {tick.now_s:10.0f} s  {tick.orders}")
+            click.echo(f"{tick.n:6d}  {when(tick.now_s):>10}  {tick.orders}")
 
 
 def _verify(archive: Archive, settings_of: SettingsOf) -> None:

@@ -57,21 +57,29 @@ def config_options(command: CommandT) -> CommandT:
     return command
 
 
-def config_from_options(options: Mapping[str, Any], env: Mapping[str, str] | None = None) -> LoadedConfig:
+def config_from_options(
+    options: Mapping[str, Any], env: Mapping[str, str] | None = None, instead: tuple[str, ...] = ()
+) -> LoadedConfig:
     """The configuration that a command's options ask for.
 
-    `options` may hold the command's own as well; `env` None is the process's. Raises ConfigError.
+    `options` may hold the command's own as well; `env` None is the process's; `instead` are assignments of `--what-if`
+    that go before all others. Raises ConfigError.
     """
     from planner.config import load_config
+    from planner.config.catalogue import FLAGS
 
     flags = {flag: options[flag.removeprefix("--")] for flag in SETTING_FLAGS}
     given = {flag: value for flag, value in flags.items() if value is not None}
-    return load_config(
-        options["config_file"], os.environ if env is None else env, given | _assigned(options["assignments"])
-    )
+    changed = _assigned(instead, "--what-if")
+    given = {
+        name: value
+        for name, value in (given | _assigned(options["assignments"], "--set")).items()
+        if ".".join(FLAGS.get(name, (name,))) not in changed
+    }
+    return load_config(options["config_file"], os.environ if env is None else env, given | changed)
 
 
-def _assigned(assignments: tuple[str, ...]) -> dict[str, str]:
+def _assigned(assignments: tuple[str, ...], option: str) -> dict[str, str]:
     from planner.config import ConfigError
 
     mistakes: list[str] = []
@@ -79,9 +87,9 @@ def _assigned(assignments: tuple[str, ...]) -> dict[str, str]:
     for text in assignments:
         path, separator, value = text.partition("=")
         if not separator or not all(path.split(".")):
-            mistakes.append(f"--set: {text!r} must be PATH=VALUE, such as --set scaling.tolerance=0.1")
+            mistakes.append(f"{option}: {text!r} must be PATH=VALUE, such as {option} scaling.tolerance=0.1")
         elif path in assigned:
-            mistakes.append(f"--set: {path} is given twice; keep one")
+            mistakes.append(f"{option}: {path} is given twice; keep one")
         assigned[path] = value
     if mistakes:
         raise ConfigError(mistakes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from planner.clock import Clock
 from planner.config.metrics import Metrics, Prometheus, labels_of
@@ -11,58 +13,116 @@ from planner.config.model import Service
 from planner.errors import UserError
 from planner.scaling.types import ServiceSamples
 from planner.slo.targets import MS_PER_S
+from planner.sources.prometheus.answers import Cause
+from planner.sources.prometheus.batch import Asked
 from planner.sources.prometheus.client import PrometheusClient
 from planner.sources.prometheus.client_settings import BasicAuth, PrometheusSettings
 from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
-from planner.sources.prometheus.source import Asked, PrometheusSource
-from planner.sources.types import Source
+from planner.sources.prometheus.source import PrometheusSource
+from planner.sources.types import PastError, Queries
 
 
 class Sources:
-    """Each service's own source."""
+    """Every service's own source; services that share a Prometheus share one."""
 
-    def __init__(self, of: Mapping[str, Source]) -> None:
-        self._of = of
+    def __init__(self, services: Mapping[str, Service], clock: Clock) -> None:
+        """Raises UserError when a service has no Prometheus, or a setting or a metric map makes no sense."""
+        self._clock = clock
+        self._shared: dict[str, _Shared] = {}
+        self._replaced: list[_Shared] = []
+        self.prepare(services)()
+
+    def prepare(self, services: Mapping[str, Service]) -> Callable[[], None]:
+        """What takes up other services, or the same otherwise configured, when called. Raises UserError as above.
+
+        A source whose services did not change is kept, with what it has found out.
+        """
+        lacking = [name for name, service in services.items() if service.prometheus.url is None]
+        if lacking:
+            raise UserError(f"prometheus.url: {', '.join(lacking)} has none; give the address of its Prometheus")
+        by_section: dict[str, tuple[Prometheus, dict[str, Asked]]] = {}
+        for name, service in services.items():
+            section = service.prometheus
+            by_section.setdefault(section.model_dump_json(), (section, {}))[1][name] = asked(service)
+        shared = {key: self._shared_by(key, section, asked) for key, (section, asked) in by_section.items()}
+
+        def commit() -> None:
+            # Rounds may be under way in those replaced: they are let go of in the end.
+            self._replaced += [old for key, old in self._shared.items() if shared.get(key) is not old]
+            self._shared = shared
+
+        return commit
 
     async def collect(self, service: str) -> ServiceSamples:
         """What the service's source knows now."""
-        return await self._of[service].collect(service)
+        return await self._source(service).collect(service)
+
+    async def past(
+        self, services: Collection[str], at_s: Sequence[float]
+    ) -> AsyncIterator[Mapping[str, Sequence[ServiceSamples]]]:
+        """What would have been collected then. Raises PastError when one Prometheus fails, after asking the others."""
+        by_source: dict[PrometheusSource, list[str]] = {}
+        for service in services:
+            by_source.setdefault(self._source(service), []).append(service)
+        failures: list[str] = []
+        for source, names in by_source.items():
+            try:
+                async for piece in source.past(names, at_s):
+                    yield piece
+            except PastError as error:
+                failures.append(str(error))
+        if failures:
+            raise PastError("; ".join(failures))
+
+    def queries(self) -> Queries:
+        """What was asked of all Prometheuses together."""
+        stats = [each.client.stats() for each in (*self._shared.values(), *self._replaced)]
+        return Queries(
+            asked=sum(each.queries for each in stats),
+            failed={cause: sum(each.failures.get(cause, 0) for each in stats) for cause in get_args(Cause)},
+            seconds=sum(each.seconds for each in stats),
+        )
 
     async def close(self) -> None:
         """All of them, each once."""
-        for source in dict.fromkeys(self._of.values()):
-            await source.close()
+        for each in (*self._shared.values(), *self._replaced):
+            await each.source.close()
 
-
-def prometheus_sources(services: Mapping[str, Service], clock: Clock) -> Sources:
-    """A source for every service.
-
-    Raises UserError when a service has no Prometheus, or a setting or a metric map makes no sense.
-    """
-    lacking = [name for name, service in services.items() if service.prometheus.url is None]
-    if lacking:
-        raise UserError(f"prometheus.url: {', '.join(lacking)} has none; give the address of its Prometheus")
-    of: dict[str, Source] = {}
-    by_section: dict[str, tuple[Prometheus, dict[str, Service]]] = {}
-    for name, service in services.items():
-        section = service.prometheus
-        by_section.setdefault(section.model_dump_json(), (section, {}))[1][name] = service
-    for section, sharing in by_section.values():
+    def _shared_by(self, key: str, section: Prometheus, asked: Mapping[str, Asked]) -> _Shared:
+        known = self._shared.get(key)
+        if known is not None and known.asked == asked:
+            return known
+        client = PrometheusClient(settings(section))
         source = PrometheusSource(
-            PrometheusClient(_settings(section)),
-            {name: _asked(service) for name, service in sharing.items()},
+            client,
+            asked,
             load_maps([Path(file) for file in section.maps]),
-            clock,
+            self._clock,
             window_s=section.window_s,
             deadline_s=section.timeout_s,
             pod_labels=tuple(section.pod_labels),
         )
-        of |= dict.fromkeys(sharing, source)
-    return Sources(of)
+        return _Shared(client, source, asked)
+
+    def _source(self, service: str) -> PrometheusSource:
+        for each in self._shared.values():
+            if service in each.asked:
+                return each.source
+        raise KeyError(service)
 
 
-def _asked(service: Service) -> Asked:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """One Prometheus and those who share it."""
+
+    client: PrometheusClient
+    source: PrometheusSource
+    asked: Mapping[str, Asked]
+
+
+def asked(service: Service) -> Asked:
+    """What is to be known of a service. Raises UserError when its pools cannot be told apart."""
     metrics: Metrics = service.metrics
     pools = {role: labels_of(getattr(metrics, role)) for role in service.pools}
     if len(pools) > 1 and not all(pools.values()):
@@ -71,10 +131,12 @@ def _asked(service: Service) -> Asked:
             f"metrics.{lacking}: is empty; give labels that tell the {lacking} pool's engines from the others, "
             f"such as role={lacking}"
         )
-    return Asked(Selector(labels_of(metrics.match), pools), service.pools, service.sla.ttft / MS_PER_S)
+    selector = Selector(labels_of(metrics.match), pools, labels_of(metrics.router) or None)
+    return Asked(selector, service.pools, service.sla.ttft / MS_PER_S)
 
 
-def _settings(section: Prometheus) -> PrometheusSettings:
+def settings(section: Prometheus) -> PrometheusSettings:
+    """How a Prometheus is reached. Raises UserError."""
     assert section.url is not None
     if (section.user is None) != (section.password_file is None):
         raise UserError("prometheus.user, prometheus.password_file: one is of no use without the other; give both")

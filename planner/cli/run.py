@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +12,15 @@ import click
 
 from planner.cli.listen import address, listen_option
 from planner.cli.options import config_from_options, config_options
+from planner.cli.run_world import Asked, outside_of
 
 if TYPE_CHECKING:
     from socket import socket
 
-    from planner.clock import WallClock
     from planner.config import LoadedConfig
-    from planner.connectors.types import Connector
-    from planner.connectors.virtual import VirtualConnector
     from planner.journal import JournalFiles
-    from planner.scaling.settings import PlannerSettings
-    from planner.sim.baselines.contenders import World
-    from planner.sources.types import Source
 
 _PATH = click.Path(path_type=Path)
-
-ACCEPT_WITHIN_S = 300.0
-"""A launcher that has not brought an order about by then has found no room; a node is added in less."""
-REPORT_MAX_AGE_S = 120.0
-"""A launcher that said nothing for longer is not believed any more."""
 
 
 @click.command("run")
@@ -52,6 +40,7 @@ REPORT_MAX_AGE_S = 120.0
     help="Replicas are started by launchers of yours that poll for orders; with --rehearse, a rehearsal for them.",
 )
 @click.option("--dry-run", is_flag=True, help="Make plans and apply none, until somebody resumes.")
+@click.option("--once", is_flag=True, help="With --dry-run: decide once on the live system, explain, and end.")
 @click.option(
     "--state",
     "state",
@@ -63,18 +52,24 @@ REPORT_MAX_AGE_S = 120.0
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name the API answers to; .NAME: all below it.")
 @listen_option("127.0.0.1:8080")
 def command(
-    traces: tuple[str, ...], speed: float, seed: int, launchers: bool, dry_run: bool, state: Path | None,
-    token_file: Path | None, hosts: tuple[str, ...], listen: str, **options: Any,
+    traces: tuple[str, ...], speed: float, seed: int, launchers: bool, dry_run: bool, once: bool,
+    state: Path | None, token_file: Path | None, hosts: tuple[str, ...], listen: str, **options: Any,
 ) -> None:  # fmt: skip
     """Decide every interval how many replicas each service needs, and see to it.
 
     Serves a page, an API and metrics. A configuration file that changes is taken up; SIGTERM ends it within 10 s.
     """
+    from planner.cli.run_once import run_once
     from planner.errors import UserError
     from planner.live import listening
     from planner.logs import configure
 
     loaded = config_from_options(options)
+    if once:
+        if not dry_run or traces or launchers:
+            raise UserError("--once: goes with --dry-run alone; it looks at the live system and changes nothing")
+        run_once(loaded)
+        return
     if not traces:
         _refuse_what_cannot_run(loaded, launchers, speed)
     if not 0 < speed <= 1000:
@@ -84,7 +79,7 @@ def command(
     configure(sys.stderr)
     listener = listening(*address(listen))
     asyncio.run(
-        _run(_Asked(loaded, options, traces, speed, seed, launchers, dry_run, state, token_file, hosts), listener)
+        _run(Asked(loaded, options, traces, speed, seed, launchers, dry_run, state, token_file, hosts), listener)
     )
 
 
@@ -99,27 +94,7 @@ def _refuse_what_cannot_run(loaded: LoadedConfig, launchers: bool, speed: float)
         raise UserError(f"--speed: {speed!r} is for a rehearsal; real time passes at its own")
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked for."""
-
-    loaded: LoadedConfig
-    options: Mapping[str, Any]
-    traces: tuple[str, ...]
-    speed: float
-    seed: int
-    launchers: bool
-    dry_run: bool
-    state: Path | None
-    token_file: Path | None
-    hosts: tuple[str, ...]
-
-    def kept(self, name: str) -> Path | None:
-        """A file of the state folder; None when nothing is kept."""
-        return None if self.state is None else self.state / name
-
-
-async def _run(asked: _Asked, listener: socket) -> None:
+async def _run(asked: Asked, listener: socket) -> None:
     import logging
     from functools import partial
 
@@ -139,9 +114,11 @@ async def _run(asked: _Asked, listener: socket) -> None:
     controls_file = asked.kept("controls.json")
     controls = Controls() if controls_file is None else read_controls(controls_file)
     settings = build_settings(asked.loaded)
-    launchers = _launchers(asked, settings, clock) if asked.launchers else None
-    source, connector = _rehearsed(asked, clock, launchers) if asked.traces else _real(asked, clock, launchers)
-    loop = ControlLoop(settings, source, connector, clock, journal=journal, controls=controls)
+    outside = outside_of(asked, clock)
+    loop = ControlLoop(
+        settings, outside.source, outside.connector, clock,
+        journal=journal, controls=controls, historian=outside.sources,
+    )  # fmt: skip
     keep = partial(write_controls, controls_file) if controls_file is not None else (lambda _: None)
     steering = Steering(loop.desk, clock, loop.scribe, keep)
     if asked.dry_run and controls.dry_run is None:
@@ -154,20 +131,13 @@ async def _run(asked: _Asked, listener: socket) -> None:
     file = asked.options["config_file"] or os.environ.get("PLANNER_CONFIG")
     beside = []
     if file is not None:
-        beside.append(Reload(Path(file), lambda: config_from_options(asked.options), loop, clock).watch)
-    await run(loop, create_app(steering, launchers, security), listener, *beside)
+        reload = Reload(Path(file), lambda: config_from_options(asked.options), loop, clock, outside.prepare)
+        beside.append(reload.watch)
+    queries = None if outside.sources is None else outside.sources.queries
+    await run(loop, create_app(steering, outside.launchers, security, queries), listener, *beside)
 
 
-def _world(asked: _Asked) -> World:
-    from planner.cli.simulate_world import build_world, load_traces, trace_files
-    from planner.sim.baselines.contenders import Variation
-
-    files = trace_files(asked.traces, list(asked.loaded.config.services))
-    traces = load_traces(files, 1.0, asked.seed)
-    return build_world(asked.loaded, traces, Variation(seed=asked.seed))
-
-
-def _journal(asked: _Asked, now_s: float) -> JournalFiles | None:
+def _journal(asked: Asked, now_s: float) -> JournalFiles | None:
     from planner.config import build_settings
     from planner.journal import JournalFiles
     from planner.scaling.state import initial_state
@@ -177,35 +147,3 @@ def _journal(asked: _Asked, now_s: float) -> JournalFiles | None:
         return None
     state = initial_state(build_settings(asked.loaded), now_s)
     return JournalFiles(folder, asked.loaded.to_document(), asked.loaded.profile_documents(), state)
-
-
-def _launchers(asked: _Asked, settings: PlannerSettings, clock: WallClock) -> VirtualConnector:
-    from planner.connectors.virtual import VirtualConnector
-
-    return VirtualConnector(
-        {name: dict.fromkeys(service.pools, 0) for name, service in settings.services.items()},
-        clock,
-        state=asked.kept("orders.json"),
-        accept_within_s=ACCEPT_WITHIN_S,
-        report_max_age_s=REPORT_MAX_AGE_S,
-    )
-
-
-def _real(asked: _Asked, clock: WallClock, launchers: VirtualConnector | None) -> tuple[Source, Connector]:
-    from planner.cli.prometheus import prometheus_sources
-
-    assert launchers is not None
-    return prometheus_sources(asked.loaded.config.services, clock), launchers
-
-
-def _rehearsed(asked: _Asked, clock: WallClock, launchers: VirtualConnector | None) -> tuple[Source, Connector]:
-    from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
-
-    world = _world(asked)
-    if launchers is None:
-        fleet = EmbeddedFleet(world.workloads(), clock, world.gpus, asked.seed)
-        return fleet, fleet
-    none = {name: dict.fromkeys(service.pools, 0) for name, service in world.services.items()}
-    ready_at_once = world.starting_in(0.0).workloads(none)
-    launched = LaunchedFleet(EmbeddedFleet(ready_at_once, clock, world.gpus, asked.seed), launchers)
-    return launched, launched

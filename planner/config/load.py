@@ -19,7 +19,13 @@ from pydantic import ValidationError
 from planner.config.catalogue import ENV_FILE, SERVICE_SETTINGS, SIMULATION_SETTINGS, KeyPath
 from planner.config.mistakes import ConfigError, dotted, from_pydantic, shown
 from planner.config.model import Budget, Config, Service
-from planner.config.rules import Declared, budget_mistakes, history_mistakes, idle_pool_mistakes
+from planner.config.rules import (
+    Declared,
+    budget_mistakes,
+    history_mistakes,
+    idle_pool_mistakes,
+    window_mistakes,
+)
 from planner.config.section import Section
 from planner.config.simulation import Simulation
 from planner.config.sources import read_env, read_file, read_flags
@@ -112,7 +118,7 @@ def _resolved(tree: Tree, mistakes: list[str], load_profile: LoadProfile) -> Loa
         if service is not None and profile is not None:
             services[name] = Declared(root, service_tree, service, profile)
     for one in services.values():
-        mistakes += history_mistakes(one)
+        mistakes += [*history_mistakes(one), *window_mistakes(one)]
     mistakes += idle_pool_mistakes(services)
     if budget is not None and not mistakes:
         mistakes += budget_mistakes(services, budget.gpus, _origin(find(tree, ("budget", "gpus")), ()))

@@ -106,8 +106,15 @@ class Metrics(Section):
     match: Labels = Field(
         default="",
         title=_LABELS,
-        description="Labels that all series of the service carry, router's and engines'. Empty: every series found is "
-        "its own, which suits one service alone.",
+        description="Labels that all series of the service carry: its engines', and its router's unless `router` says "
+        "otherwise. Empty: every series found is its own, which suits one service alone.",
+    )
+    router: Labels = Field(
+        default="",
+        title=_LABELS,
+        description="Labels of the series of the service's router, where they are called otherwise: a Dynamo frontend "
+        "says model where engines say model_name. The series of llm-d's endpoint picker share no label of their own; "
+        "name one that the scrape configuration attaches, such as job. Empty: the same as `match`.",
     )
     prefill: Labels = Field(
         default="",

@@ -49,6 +49,17 @@ def history_mistakes(one: Declared) -> Iterator[str]:
         yield mistake(one.tree, one.root, ("forecast", "history_s"), rule, history_s)
 
 
+def window_mistakes(one: Declared) -> Iterator[str]:
+    """A down window within which a rate after an outage would still be the mean of half a window."""
+    window_s, down_s = one.service.prometheus.window_s, one.service.scaling.stabilisation_down_s
+    if one.service.prometheus.url is not None and down_s < window_s:
+        rule = (
+            f"is less than prometheus.window_s, {window_s:g} s; after an outage half a window would lower the fleet; "
+            f"give at least {window_s:g}"
+        )
+        yield mistake(one.tree, one.root, ("scaling", "stabilisation_down_s"), rule, down_s)
+
+
 def idle_pool_mistakes(services: Mapping[str, Declared]) -> Iterator[str]:
     """Pools that were configured, but that no service with these settings has in its mode."""
     idle: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """One service's part of a tick, before and after the budget.
 
-`propose` is observe-to-size: what the service would have if it were alone. `claim` tells the budget what it holds and
-wants. `conclude` turns what was granted into orders.
+`learn` is what an observation teaches, whatever is decided on it. `propose` goes on to what the service would have if
+it were alone. `claim` tells the budget what it holds and wants. `conclude` turns what was granted into orders.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from planner.scaling.cap import Budget, Claim, Grant, Pool, PoolClaim
 from planner.scaling.correction import Correction, correct
 from planner.scaling.decide import PoolState, Situation, decide, remember
 from planner.scaling.decision import Decision, PoolDecision
-from planner.scaling.demand import lengths_of, outlook
+from planner.scaling.demand import Lengths, lengths_of, outlook
 from planner.scaling.demand import remember as remember_demand
 from planner.scaling.doubt import doubt, publishes
 from planner.scaling.forecast.types import Forecast
@@ -43,8 +43,19 @@ class Proposal:
     reasons: tuple[Reason, ...]
 
 
-def propose(state: ServiceState, observation: Observation, service: ServiceSettings) -> Proposal:
-    """Observation to wishes: remember, forecast, correct, size, bound."""
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What one observation taught."""
+
+    state: ServiceState
+    """Holding this tick's demand, factors and counts."""
+    lead: Lead
+    lengths: Lengths
+    correction: Correction
+
+
+def learn(state: ServiceState, observation: Observation, service: ServiceSettings) -> Learnt:
+    """Remember what there was, and learn from it."""
     history = remember_demand(state.history, observation, service.demand)
     starts = {
         role: watched(state.starts.get(role), pool.replicas.value, observation.at_s)
@@ -52,8 +63,6 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
         if isinstance(pool.replicas, Valid)
     }
     known_starts = {**state.starts, **starts}
-    time_to_serve = lead(known_starts, service)
-    ahead = outlook(history, observation, service, time_to_serve.lead_s)
     lengths = lengths_of(history, service)
     rate = observation.rate_per_s
     known = state.burstiness or Burstiness(service.sizing.arrival_cv2)
@@ -73,22 +82,51 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
         burstiness=correction.burstiness,
         published=publishes(state.published, observation),
     )
+    return Learnt(remembered, lead(known_starts, service), lengths, correction)
+
+
+def propose(state: ServiceState, observation: Observation, service: ServiceSettings) -> Proposal:
+    """Observation to wishes: learn, forecast, size, bound."""
+    learnt = learn(state, observation, service)
+    remembered, correction = learnt.state, learnt.correction
+    rate = observation.rate_per_s
+    ahead = outlook(remembered.history, observation, service, learnt.lead.lead_s)
     if isinstance(rate, Missing) or ahead is None:
         cause = rate.cause if isinstance(rate, Missing) else "nothing is known of the load yet"
         reasons = (because(Code.NO_DEMAND, cause=cause),)
-        return Proposal(remembered, observation, time_to_serve, None, correction, None, {}, reasons)
-    sizing = size(lengths.at(ahead.rate_per_s, correction.burstiness.arrival_cv2), correction.factors, service)
+        return Proposal(remembered, observation, learnt.lead, None, correction, None, {}, reasons)
+    demand = learnt.lengths.at(ahead.rate_per_s, correction.burstiness.arrival_cv2)
+    sizing = size(demand, correction.factors, service)
     wanted, bound_reasons = _bounded(sizing, service.pools)
+    known = {role for role, pool in observation.pools.items() if not isinstance(pool.replicas, Missing)}
     return Proposal(
         remembered,
         observation,
-        time_to_serve,
+        learnt.lead,
         ahead.forecast,
         correction,
         sizing,
-        {role: wanted[role] for role in wanted if role in committed},
+        {role: wanted[role] for role in wanted if role in known},
         (*ahead.reasons, *_remarks(sizing), *bound_reasons),
     )
+
+
+def wishes(proposal: Proposal, service: ServiceSettings) -> Mapping[Role, PoolState]:
+    """Each pool's memory with this tick's wish; as it was where the replicas are unknown.
+
+    Who knows no better wishes for what there is: so the down window reaches back over an outage, after which a rate is
+    for a while the mean of a window that is not full yet.
+    """
+    pools: dict[Role, PoolState] = {}
+    for role in service.pools:
+        before = proposal.state.pools.get(role, PoolState())
+        replicas, wanted = proposal.observation.pools[role].replicas, proposal.wanted.get(role)
+        if isinstance(replicas, Missing):
+            pools[role] = before
+        else:
+            wish = replicas.value.wanted if wanted is None else wanted
+            pools[role] = remember(before, replicas.value, wish, proposal.observation.at_s, service.guards)
+    return pools
 
 
 def claim(proposal: Proposal, service: ServiceSettings) -> Claim:
@@ -119,14 +157,14 @@ def conclude(
         delayed_start_s = service.guards.delayed_start_s
         too_early = because(Code.DELAYED_START, watched_s=watched_s, delayed_start_s=delayed_start_s)
     doubted = doubt(observation, state.published, service.correction)
-    pool_states: dict[Role, PoolState] = {}
-    pools: dict[Role, PoolDecision] = {}
-    for role in service.pools:
-        grant = grants[service.name, role]
-        before = state.pools.get(role, PoolState())
-        pool_states[role], pools[role] = _conclude_pool(
-            before, role, proposal, grant, budget, service, doubted=doubted, too_early=too_early
+    remembered = wishes(proposal, service)
+    pools = {
+        role: _conclude_pool(
+            remembered[role], role, proposal, grants[service.name, role], budget, service,
+            doubted=doubted, too_early=too_early,
         )
+        for role in service.pools
+    }  # fmt: skip
     reasons = (*proposal.reasons, *(reason for pool in pools.values() for reason in pool.reasons))
     decision = Decision(
         service=service.name,
@@ -139,11 +177,11 @@ def conclude(
         pools=pools,
         reasons=reasons,
     )
-    return replace(state, pools=pool_states), decision
+    return replace(state, pools=remembered), decision
 
 
 def _conclude_pool(
-    before: PoolState,
+    remembered: PoolState,
     role: Role,
     proposal: Proposal,
     grant: Grant,
@@ -152,27 +190,26 @@ def _conclude_pool(
     *,
     doubted: str | None,
     too_early: Reason | None,
-) -> tuple[PoolState, PoolDecision]:
+) -> PoolDecision:
     replicas, now_s = proposal.observation.pools[role].replicas, proposal.observation.at_s
     if isinstance(replicas, Missing):
         held = because(Code.NO_REPLICA_COUNTS, role=role, cause=replicas.cause)
-        return before, PoolDecision(None, None, None, None, (held,))
+        return PoolDecision(None, None, None, None, (held,))
     current = replicas.value.wanted
     wanted = proposal.wanted.get(role)
     if wanted is None:
-        return before, PoolDecision(current, None, None, None, ())
-    after = remember(before, replicas.value, wanted, now_s, service.guards)
+        return PoolDecision(current, None, None, None, ())
     reasons: tuple[Reason, ...] = ()
     if grant.granted < wanted:
         reasons = (because(Code.BUDGET_CUT, role=role, wanted=wanted, granted=grant.granted, budget_gpus=budget.gpus),)
     if too_early is not None:
-        return after, PoolDecision(current, wanted, grant.granted, None, (*reasons, too_early))
+        return PoolDecision(current, wanted, grant.granted, None, (*reasons, too_early))
     over_budget = None
     if budget.exceeded:
         over_budget = because(Code.OVER_BUDGET, role=role, held_gpus=budget.held, budget_gpus=budget.gpus)
     situation = Situation(role, now_s, replicas.value, wanted, grant.granted, grant.now, doubted, over_budget)
-    ordered, guard_reasons = decide(after, situation, service.guards)
-    return after, PoolDecision(current, wanted, grant.granted, ordered, (*reasons, *guard_reasons))
+    ordered, guard_reasons = decide(remembered, situation, service.guards)
+    return PoolDecision(current, wanted, grant.granted, ordered, (*reasons, *guard_reasons))
 
 
 def _bounded(sizing: Sizing, pools: Mapping[Role, PoolSettings]) -> tuple[dict[Role, int], tuple[Reason, ...]]:

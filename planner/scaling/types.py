@@ -99,6 +99,8 @@ class ServiceSamples:
     pools: Mapping[Role, PoolSamples]
     good_share: Sampled = Absent("the source does not tell")
     """Of the window's requests, those that met both targets. Shown to people; nothing is decided by it."""
+    remarks: tuple[str, ...] = ()
+    """What is odd about where the numbers come from, a sentence each. Shown to people; nothing is decided by it."""
 
 
 # --- what the core makes of it ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ next row. Only a `request_rate` is a level that holds until the next row, howeve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +79,12 @@ class Recording:
     def end_s(self) -> float:
         """When the last row's interval ends."""
         return self.spans[-1].end_s
+
+    def without_fleet(self) -> Recording:
+        """The load alone, which no order changes: what a fleet was, held and took is left out."""
+        load = self.quantities & {"rate_per_s", "isl_tokens", "osl_tokens", "isl_cv2"}
+        spans = tuple(replace(span, values={name: span.values[name] for name in load}) for span in self.spans)
+        return replace(self, quantities=load, spans=spans)
 
 
 def read_recording(path: Path) -> Recording:

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes made-up vLLM replicas, for tests."""
+"""A real Prometheus that scrapes made-up engines and routers, for tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlencode
+
+from prometheus_dialects import Dialect, Work, vllm
 
 PATIENCE_S = 60.0
 
 
 @dataclass
 class Replica:
-    """What one engine has done since it began: everything at a constant rate."""
+    """What one engine or router has done since it began: everything at a constant rate."""
 
     labels: Mapping[str, str]
     """As the scrape configuration would attach them: namespace, pod, role."""
@@ -31,37 +34,39 @@ class Replica:
     waiting: float = 1.0
     running: float = 3.0
     begun_s: float = field(default_factory=time.time)
+    queue_s: float = 0.05
+    isl_cv2: float = 0.5
+    speaks: Dialect = field(default_factory=vllm)
+    silent: bool = False
+    """It answers no scrape."""
+    before: float = 0.0
+    """Requests done when it began."""
 
     def text(self) -> str:
-        """In the exposition format, with the names of vLLM 0.15 and later."""
-        requests = self.rate_per_s * (time.time() - self.begun_s)
-        labels = 'model_name="llama",engine="0"'
-        lines = []
+        """In the exposition format."""
+        return self.speaks(
+            Work(
+                self._requests(), self.isl, self.isl_cv2, self.osl, self.ttft_s, self.itl_s, self.queue_s,
+                self.waiting, self.running,
+            )
+        )  # fmt: skip
 
-        def put(name: str, value: float, more: str = "") -> None:
-            lines.append(f"vllm:{name}{{{labels}{more}}} {value!r}")
+    def turn(self, *, rate_per_s: float, waiting: float, running: float) -> None:
+        """Go on at another rate; what was counted stays."""
+        self.before, self.begun_s = self._requests(), time.time()
+        self.rate_per_s, self.waiting, self.running = rate_per_s, waiting, running
 
-        put("num_requests_running", self.running)
-        put("num_requests_waiting", self.waiting)
-        put("prompt_tokens_total", requests * self.isl)
-        put("time_to_first_token_seconds_sum", requests * self.ttft_s)
-        put("time_to_first_token_seconds_count", requests)
-        put("time_to_first_token_seconds_bucket", requests * 0.9, ',le="0.5"')
-        put("time_to_first_token_seconds_bucket", requests, ',le="+Inf"')
-        put("request_queue_time_seconds_sum", requests * 0.05)
-        put("request_queue_time_seconds_count", requests)
-        put("request_generation_tokens_sum", requests * self.osl)
-        put("request_generation_tokens_count", requests)
-        put("inter_token_latency_seconds_sum", requests * self.osl * self.itl_s)
-        put("inter_token_latency_seconds_count", requests * self.osl)
-        return "\n".join(lines) + "\n"
+    def _requests(self) -> float:
+        return self.before + self.rate_per_s * (time.time() - self.begun_s)
 
 
 class Site:
     """Replicas, each at its own path of one exporter, and the Prometheus that scrapes them every second."""
 
-    def __init__(self, folder: Path, replicas: list[Replica]) -> None:
+    def __init__(self, folder: Path, replicas: list[Replica], program: str = "prometheus") -> None:
+        """`program` is the Prometheus to run."""
         self._folder = folder
+        self._program = program
         self.replicas = replicas
         self._exporter = ThreadingHTTPServer(("127.0.0.1", 0), _handler(replicas))
         self._thread = Thread(target=self._exporter.serve_forever, args=(0.05,))
@@ -89,13 +94,13 @@ class Site:
         log = (self._folder / "prometheus.log").open("ab")
         self._process = subprocess.Popen(
             [
-                "prometheus", f"--config.file={config}", f"--web.listen-address=127.0.0.1:{self.port}",
+                self._program, f"--config.file={config}", f"--web.listen-address=127.0.0.1:{self.port}",
                 f"--storage.tsdb.path={self._folder / 'data'}",
             ],
             stdout=log, stderr=log,
         )  # fmt: skip
         log.close()
-        self._until_scraped()
+        self._until_scraped(len(jobs))
 
     def stop(self) -> None:
         """Stop Prometheus."""
@@ -111,15 +116,23 @@ class Site:
         self._thread.join()
         self._exporter.server_close()
 
-    def _until_scraped(self) -> None:
+    def until_scraped_after(self, at_s: float) -> None:
+        """Wait until every target was scraped later than `at_s`, seconds since the epoch."""
+        self._until("min(timestamp(up))", at_s)
+
+    def _until_scraped(self, targets: int) -> None:
         """A window full of scrapes: Prometheus takes a counter that appears in its middle to have begun there."""
-        query = f"{self.url}/api/v1/query?query=min(count_over_time(vllm:num_requests_running[6s]))"
+        # Not six: on a busy machine a scrape may be late.
+        self._until("count(sum_over_time(up[6s]) >= 4 and up offset 6s == 1)", targets)
+
+    def _until(self, promql: str, least: float) -> None:
+        query = f"{self.url}/api/v1/query?{urlencode({'query': promql})}"
         deadline_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline_s:
             try:
                 with urllib.request.urlopen(query, timeout=5) as answer:
                     result = json.load(answer)["data"]["result"]
-                if result and float(result[0]["value"][1]) >= 6:
+                if result and float(result[0]["value"][1]) >= least:
                     return
             except OSError:
                 pass
@@ -128,9 +141,9 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, *replicas: Replica) -> Iterator[Site]:
+def site(folder: Path, *replicas: Replica, program: str = "prometheus") -> Iterator[Site]:
     """A site, not started yet."""
-    made = Site(folder, list(replicas))
+    made = Site(folder, list(replicas), program)
     try:
         yield made
     finally:
@@ -139,8 +152,15 @@ def site(folder: Path, *replicas: Replica) -> Iterator[Site]:
 
 def _handler(replicas: list[Replica]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        # Keeps connections: a thread for each scrape of a hundred targets is much on a busy machine.
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
-            body = replicas[int(self.path[1:])].text().encode()
+            replica = replicas[int(self.path[1:])]
+            if replica.silent:
+                self.send_error(503)
+                return
+            body = replica.text().encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))

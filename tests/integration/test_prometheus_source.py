@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_site import Replica, site
 
 from planner.clock import WallClock
 from planner.scaling.types import Absent, Role, Sample, Sampled, ServiceSamples
+from planner.sources.prometheus.batch import Asked
 from planner.sources.prometheus.client import PrometheusClient
 from planner.sources.prometheus.client_settings import PrometheusSettings
 from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
-from planner.sources.prometheus.source import Asked, PrometheusSource
+from planner.sources.prometheus.source import PrometheusSource
 
 pytestmark = pytest.mark.needs("prometheus")
 
@@ -23,7 +25,7 @@ CHAT = Asked(Selector({"namespace": "chat"}, {P: {"role": "prefill"}, D: {"role"
 CODE = Asked(Selector({"namespace": "code"}, {}), {A: 1}, 0.5)
 
 
-def replica(namespace: str, pod: str, role: str | None = None, **changes: float) -> Replica:
+def replica(namespace: str, pod: str, role: str | None = None, **changes: Any) -> Replica:
     labels = {"namespace": namespace, "pod": pod} | ({} if role is None else {"role": role})
     return Replica(labels, **changes)
 

@@ -51,6 +51,23 @@ def codes(decision: Decision) -> list[Code]:
     return [reason.code for reason in decision.reasons]
 
 
+def test_after_an_outage_longer_than_the_down_window_half_a_window_of_samples_lowers_nothing() -> None:
+    fleet = Fleet(planner_settings())
+    fleet.run(60, minutes=2)
+    before = dict(fleet.counts)
+
+    outage_s = GUARDS.stabilisation_down_s + INTERVAL_S
+    for _ in range(round(outage_s / INTERVAL_S)):
+        fleet.step(replace(fleet.samples(60), rate_per_s=Absent("Prometheus is down")))
+    after = []
+    for rate_per_s in (20, 40, 60):
+        fleet.step(fleet.samples(rate_per_s))
+        after.append(fleet.counts[P])
+
+    assert after == [before[P]] * 3
+    assert before[P] > 2
+
+
 def test_follows_the_load_up_at_once_and_down_after_the_window() -> None:
     fleet = Fleet(planner_settings())
 

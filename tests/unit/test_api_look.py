@@ -21,7 +21,7 @@ from planner.connectors.types import Applied
 from planner.controls import Controls, Hold, Pause
 from planner.scaling.cap import Budget
 from planner.scaling.decision import Decision as Decided
-from planner.scaling.reading import Missing
+from planner.scaling.reading import Missing, Reading, Stale
 from planner.scaling.reasons import Code, because
 from planner.scaling.types import Role
 
@@ -146,9 +146,9 @@ def with_reason(code: Code, **values: float | int | str) -> Line:
     return replace(line, decision=replace(line.decision, reasons=(because(code, **values),)))
 
 
-def unseen() -> Line:
+def seeing(rate_per_s: Reading[float]) -> Line:
     line = lines("chat")[-1]
-    seen = replace(line.decision.observation, rate_per_s=Missing("no series"))
+    seen = replace(line.decision.observation, rate_per_s=rate_per_s)
     return replace(line, decision=replace(line.decision, observation=seen, reasons=()))
 
 
@@ -182,7 +182,13 @@ def unseen() -> Line:
             lambda: facts(with_reason(Code.NO_DEMAND, cause="gone")), "blind", "held: the load is unknown (gone)",
             id="no load",
         ),
-        pytest.param(lambda: facts(unseen()), "blind", "the rate is missing: no series", id="no rate"),
+        pytest.param(
+            lambda: facts(seeing(Missing("no series"))), "blind", "the rate is missing: no series", id="no rate"
+        ),
+        pytest.param(
+            lambda: facts(seeing(Stale(9.0, 60.0, "2 of 4 Ready replicas report"))),
+            "blind", "the rate is stale: 2 of 4 Ready replicas report", id="a part of the rate",
+        ),
         pytest.param(
             lambda: facts(lines("chat")[-1], dry_run=PAUSE), "holding", "dry run by ada: load test", id="dry run"
         ),

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from api_boards import Api, FakePlanner, blind, board, fake_planner, lines
+from builders import h200
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from planner.board import ServiceBoard, Totals
 from planner.controls import Controls, Hold, Pause
 from planner.scaling.cap import Budget
-from planner.scaling.reading import Stale
+from planner.scaling.reading import Missing, Reading, Stale
 from planner.scaling.types import Role
+from planner.sources.types import Queries
 
 PAUSE = Pause("ada", "load test", 50.0)
 
 
-def scraped(planner: FakePlanner) -> dict[str, float]:
+READINGS = ("rate", "isl", "osl", "ttft", "itl")
+
+
+def scraped(planner: FakePlanner, queries: Callable[[], Queries] | None = None) -> dict[str, float]:
     """Samples by name and sorted labels."""
     found: dict[str, float] = {}
-    for family in parse_text(Api(planner).get("/metrics").text):
+    for family in parse_text(Api(planner, queries=queries).get("/metrics").text):
         for sample in family.samples:
-            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "model")
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return found
 
@@ -63,14 +69,29 @@ def full() -> FakePlanner:
         ("itl_target_seconds{service=chat}", 0.02),
         ("good_ratio{service=chat}", 0.97),
         ("objective_ratio{service=chat}", 0.95),
-        ("replicas{role=decode,service=chat,state=wanted}", 2),
-        ("replicas{role=decode,service=chat,state=ready}", 2),
-        ("replicas{role=decode,service=chat,state=starting}", 0),
-        ("replicas{role=decode,service=chat,state=pending}", 0),
+        ("replicas{pool=decode,service=chat,state=wanted}", 2),
+        ("replicas{pool=decode,service=chat,state=ready}", 2),
+        ("replicas{pool=decode,service=chat,state=starting}", 0),
+        ("replicas{pool=decode,service=chat,state=pending}", 0),
     ],
 )
 def test_the_board_is_exported(sample: str, value: float) -> None:
     assert scraped(full())[f"sla_planner_{sample}"] == pytest.approx(value)
+
+
+def test_every_sample_of_a_service_names_the_model_of_its_profile() -> None:
+    model = h200().model
+    for family in parse_text(Api(full()).get("/metrics").text):
+        for sample in family.samples:
+            assert ("service" in sample.labels) == ("model" in sample.labels), sample
+            assert sample.labels.get("model", model) == model
+
+
+def test_the_bounds_of_the_forecast_are_exported() -> None:
+    found = scraped(full())
+
+    assert found["sla_planner_forecast_band_request_rate{bound=low,service=chat}"] == 9.0
+    assert found["sla_planner_forecast_band_request_rate{bound=high,service=chat}"] == 13.0
 
 
 def test_what_the_decision_computed_is_exported_step_by_step() -> None:
@@ -84,7 +105,7 @@ def test_what_the_decision_computed_is_exported_step_by_step() -> None:
     pool, sized = decision.pools[Role.DECODE], decision.sizing.pools[Role.DECODE]
     steps = {"sized": sized.replicas, "bounded": pool.wanted, "granted": pool.granted, "ordered": pool.replicas}
     for step, count in steps.items():
-        assert found[f"sla_planner_planned_replicas{{role=decode,service=chat,step={step}}}"] == count
+        assert found[f"sla_planner_planned_replicas{{pool=decode,service=chat,step={step}}}"] == count
     assert found["sla_planner_demand_request_rate{service=chat}"] == pytest.approx(decision.sizing.demand.rate_per_s)
     assert found["sla_planner_forecast_request_rate{service=chat}"] == pytest.approx(decision.forecast.point)
     factors = decision.correction.factors
@@ -136,7 +157,8 @@ def test_before_the_first_tick_there_are_targets_and_no_measurements() -> None:
 
 
 def test_names_keep_to_the_rules_of_prometheus() -> None:
-    families = list(parse_text(Api(full()).get("/metrics").text))
+    api = Api(full(), queries=lambda: Queries(1, {"timeout": 0}, 0.5))
+    families = list(parse_text(api.get("/metrics").text))
 
     assert len(families) > 20
     for family in families:
@@ -146,6 +168,32 @@ def test_names_keep_to_the_rules_of_prometheus() -> None:
         assert family.type in ("gauge", "counter"), family.name
         for sample in family.samples:
             assert sample.name.endswith("_total") == (family.type == "counter")
+
+
+@pytest.mark.parametrize("reading", [Stale(0.065, 60.0, "120 s old"), Missing("status 503")], ids=["stale", "missing"])
+def test_a_reading_that_is_not_valid_is_told_apart_from_a_service_that_is_gone(reading: Reading[float]) -> None:
+    planner = fake_planner("chat")
+    line = planner.made[-1]
+    seen = replace(line.decision.observation, ttft_s=reading)
+    planner.shown = board([replace(line, decision=replace(line.decision, observation=seen))])
+
+    found = scraped(planner)
+
+    readings = {name: found[f"sla_planner_reading_valid{{reading={name},service=chat}}"] for name in READINGS}
+    assert readings == {"rate": 1, "isl": 1, "osl": 1, "ttft": 0, "itl": 1}
+
+
+def test_what_was_asked_of_the_server_of_metrics_is_counted_by_what_became_of_it() -> None:
+    queries = Queries(120, {"timeout": 3, "status": 0}, 4.5)
+
+    found = scraped(fake_planner("chat"), lambda: queries)
+
+    assert {name: value for name, value in found.items() if "_source_" in name} == {
+        "sla_planner_source_queries_total": 120,
+        "sla_planner_source_query_failures_total{cause=timeout}": 3,
+        "sla_planner_source_query_failures_total{cause=status}": 0,
+        "sla_planner_source_query_seconds_total": 4.5,
+    }
 
 
 def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:

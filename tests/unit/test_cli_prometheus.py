@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.cli.prometheus import prometheus_sources
+from planner.cli.prometheus import Sources
+from planner.cli.prometheus import asked as asked_of
 from planner.clock import VirtualClock
 from planner.config import ConfigError, load_config
 from planner.config.metrics import labels_of
@@ -35,11 +36,46 @@ def test_services_with_the_same_prometheus_are_asked_for_together(tmp_path: Path
         "  c: {prometheus: {url: 'http://two:9090'}}\n",
     )
 
-    sources = prometheus_sources(configured, VirtualClock())
+    sources = Sources(configured, VirtualClock())
 
-    assert sources._of["a"] is sources._of["b"]
-    assert sources._of["a"] is not sources._of["c"]
+    a, b, c = map(sources._source, "abc")
+    assert a is b
+    assert a is not c
     asyncio.run(sources.close())
+
+
+def test_other_services_are_taken_up_when_told_to_and_a_source_whose_services_stay_is_kept(tmp_path: Path) -> None:
+    base = "mode: aggregated\nprometheus: {url: 'http://one:9090'}\nservices:\n  a: {metrics: {match: namespace=a}}\n"
+    more = base + "  c: {prometheus: {url: 'http://two:9090'}}\n"
+    sources = Sources(services(tmp_path, base), VirtualClock())
+    kept = sources._source("a")
+
+    commit = sources.prepare(services(tmp_path, more))
+    with pytest.raises(KeyError, match="c"):
+        sources._source("c")
+    commit()
+
+    assert sources._source("a") is kept
+    assert sources._source("c") is not kept
+    with pytest.raises(UserError, match=r"^prometheus\.url: a has none"):
+        sources.prepare(services(tmp_path, "mode: aggregated\nservices: {a: {}}\n"))
+    sources.prepare(services(tmp_path, more.replace("namespace=a", "namespace=b")))()
+    assert sources._source("a") is not kept
+    asyncio.run(sources.close())
+
+
+def test_a_router_has_the_labels_of_its_engines_unless_it_is_given_others(tmp_path: Path) -> None:
+    configured = services(
+        tmp_path,
+        "mode: aggregated\nprometheus: {url: 'http://one:9090'}\nservices:\n"
+        "  a: {metrics: {match: model_name=a}}\n"
+        "  b: {metrics: {match: model_name=b, router: 'namespace=llm, model=b'}}\n",
+    )
+
+    a, b = (asked_of(service).selector for service in configured.values())
+
+    assert (a.router, a.of_router) == (None, {"model_name": "a"})
+    assert b.of_router == {"namespace": "llm", "model": "b"}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +100,7 @@ def test_services_with_the_same_prometheus_are_asked_for_together(tmp_path: Path
 )
 def test_what_cannot_be_asked_is_refused_with_the_remedy(tmp_path: Path, more: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        prometheus_sources(services(tmp_path, more), VirtualClock())
+        Sources(services(tmp_path, more), VirtualClock())
 
 
 def test_labels_are_pairs_with_or_without_spaces() -> None:

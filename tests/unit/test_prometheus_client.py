@@ -349,7 +349,7 @@ QUERY = "/api/v1/query"
             "the answer ended early or damaged; see what stands in between",
             id="damaged compression",
         ),
-        pytest.param(huge(65), "too-large", "more than 64 MiB; narrow the query or widen its step", id="huge"),
+        pytest.param(huge(33), "too-large", "more than 32 MiB; narrow the query or widen its step", id="huge"),
         pytest.param(
             body(b'{"status":"error","error":"odd"}'), "refused", "odd; correct the query", id="error with status 200"
         ),

@@ -122,14 +122,32 @@ def test_a_router_tells_what_users_see_and_the_engine_the_rest(router: str, engi
     found = detect(names_of(router) | names_of(engine), MAPS)
     of_users = {Quantity.ARRIVALS, Quantity.TTFT_S, Quantity.TTFT_BUCKETS}
 
-    assert told_by(found) == {quantity: router if quantity in of_users else engine for quantity in Quantity}
+    lacking = set(MAPS[engine].absent)
+    assert told_by(found) == {quantity: router if quantity in of_users | lacking else engine for quantity in Quantity}
     assert (found.missing, found.conflicts) == ({}, ())
 
 
 def test_a_router_fills_in_what_the_engine_lacks() -> None:
-    found = detect(names_of("dynamo-frontend") | names_of("tgi"), MAPS)
+    found = detect(names_of("dynamo-frontend") | names_of("trtllm"), MAPS)
 
-    assert told_by(found)[Quantity.FIRST_TOKENS] == "dynamo-frontend"
+    assert told_by(found)[Quantity.ISL_BUCKETS] == "dynamo-frontend"
+
+
+def test_a_router_is_looked_for_under_its_own_selector_and_an_engine_under_the_service_s() -> None:
+    vllm, frontend = names_of("vllm"), names_of("dynamo-frontend")
+
+    assert detect(vllm, MAPS, frontend) == detect(vllm | frontend, MAPS)
+    assert detect(frontend, MAPS, vllm) == detect([], MAPS)
+    assert detect(vllm | frontend, MAPS, []) == detect(vllm, MAPS)
+
+
+def test_of_the_picker_a_selector_by_model_finds_the_requests_and_not_the_pool() -> None:
+    by_model = {name for name in names_of("llm-d-router") if name.startswith("llm_d_epp_request_")}
+    found = detect(names_of("vllm"), MAPS, by_model)
+
+    assert {quantity for quantity, name in told_by(found).items() if name == "llm-d-router"} == {
+        Quantity.ARRIVALS, Quantity.TTFT_S, Quantity.TTFT_BUCKETS,
+    }  # fmt: skip
 
 
 def test_what_neither_has_is_told_of_both() -> None:

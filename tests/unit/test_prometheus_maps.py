@@ -136,7 +136,7 @@ def test_a_file_may_give_a_quantity_that_was_absent(tmp_path: Path) -> None:
     tgi = load_maps([written(tmp_path, text)])["tgi"]
 
     assert Quantity.TTFT_S in tgi.quantities
-    assert set(tgi.absent) == {Quantity.FIRST_TOKENS, Quantity.TTFT_BUCKETS}
+    assert set(tgi.absent) == {Quantity.TTFT_BUCKETS}
 
 
 def test_a_kept_label_is_added_to_those_the_map_has(tmp_path: Path) -> None:

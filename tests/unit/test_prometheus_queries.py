@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planner.sources.prometheus.detect import Chosen, detect
 from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.maps import Buckets, MetricMap, Quantity, Ratio
-from planner.sources.prometheus.queries import POD, Matcher, Queries, QueryError, queries
+from planner.sources.prometheus.queries import POD, Matcher, Queries, QueryError, Scope, queries
 
 MAPS = load_maps()
 CHAT = Matcher("namespace", "chat")
@@ -45,13 +45,52 @@ SUM = 'sum by (model_name) (rate(vllm:time_to_first_token_seconds_sum{namespace=
             Quantity.ARRIVALS,
             f'clamp_min({RATE} + sum by (model_name) (deriv(vllm:num_requests_waiting{{namespace="chat"}}[60s])), 0)',
         ),
-        (Quantity.FIRST_TOKENS, RATE),
         (Quantity.TTFT_S, f"{SUM} / ({RATE} > 0)"),
         (Quantity.WAITING, 'sum by (model_name) (vllm:num_requests_waiting{namespace="chat"})'),
     ],
 )
 def test_vllm_is_asked_for_each_quantity(quantity: Quantity, promql: str) -> None:
     assert asked("vllm").values[quantity] == promql
+
+
+def test_prompts_are_counted_by_edge_over_ten_windows() -> None:
+    assert asked("vllm", pod_labels=POD).buckets == {
+        Quantity.ISL_BUCKETS: (
+            "sum by (model_name, le) (max by (model_name, namespace, pod, engine, le) "
+            '(increase(vllm:request_prompt_tokens_bucket{namespace="chat"}[600s])))'
+        )
+    }
+
+
+def test_a_router_is_asked_for_by_labels_of_its_own_and_engines_by_theirs() -> None:
+    found = detect(
+        ["vllm:num_requests_running", "dynamo_frontend_inflight_requests", "dynamo_frontend_requests_started_total"],
+        MAPS,
+    )
+    router = Scope(("model",), (Matcher("model", "llama"),))
+    built = queries(found.choice, ["model_name"], [CHAT], 60, [], (), router)
+
+    assert built.values == {
+        Quantity.ARRIVALS: 'sum by (model) (rate(dynamo_frontend_requests_started_total{model="llama"}[60s]))',
+        Quantity.RUNNING: 'sum by (model_name) (vllm:num_requests_running{namespace="chat"})',
+        Quantity.REPORTING: (
+            'count by (model_name) (max without (engine) (vllm:num_requests_running{namespace="chat"}))'
+        ),
+    }
+
+
+def test_in_an_upgrade_across_a_renaming_each_pod_counts_once_under_the_newest_name_it_has() -> None:
+    new, old = "vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"
+    names = [f"{name}_{part}" for name in (new, old) for part in ("sum", "count")]
+    found = detect(["vllm:num_requests_running", *names], MAPS)
+    built = queries(found.choice, [], [], 60, [], ("pod",))
+
+    def joined(part: str) -> str:
+        rates = (f"max by (pod, model_name, engine) (rate({name}_{part}{{}}[60s]))" for name in (new, old))
+        return f"sum by () ({' or '.join(rates)})"
+
+    assert built.values[Quantity.ITL_S] == f"{joined('sum')} / ({joined('count')} > 0)"
+    assert built.events[Quantity.ITL_S] == joined("count")
 
 
 def test_the_count_behind_a_mean_is_asked_alone() -> None:
@@ -176,7 +215,7 @@ def test_an_engine_without_the_histogram_has_no_attainment() -> None:
 # --- everything that is built is PromQL and carries the grouping labels -----------------------------------------
 
 TOKEN = re.compile(r'\s*("(?:[^"\\\n]|\\[\\"nr])*"|[a-zA-Z_:][a-zA-Z0-9_:]*|\d+(?:ms|s)?|=~|!~|!=|[-+*/>=(){}\[\],])')
-FUNCTIONS = {"rate", "deriv", "clamp_min", "timestamp", "time"}
+FUNCTIONS = {"rate", "increase", "deriv", "clamp_min", "timestamp", "time"}
 AGGREGATIONS = {"sum", "max", "count"}
 
 
@@ -202,7 +241,7 @@ class Grammar:
 
     def expression(self) -> tuple[str, ...] | None:
         labels = self.operand()
-        while self.tokens and self.tokens[0] in {"+", "-", "*", "/", ">"}:
+        while self.tokens and self.tokens[0] in {"+", "-", "*", "/", ">", "or"}:
             self.tokens.pop(0)
             other = self.operand()
             assert labels is None or other is None or labels == other
@@ -295,6 +334,7 @@ def test_every_answer_carries_exactly_the_grouping_labels(
     texts = [text for group in (built.values, built.events, built.ages_s, built.within) for text in group.values()]
 
     assert {labels_of(text) for text in texts} == {group_by}
+    assert {labels_of(text) for text in built.buckets.values()} <= {(*group_by, "le")}
     assert built.ttft_edges is None or labels_of(built.ttft_edges) == (*group_by, "le")
 
 
@@ -303,9 +343,12 @@ def test_what_was_chosen_has_its_queries_and_nothing_else_has(name: str) -> None
     built = asked(name)
     alternatives = {quantity: every[0] for quantity, every in MAPS[name].quantities.items()}
 
-    assert set(built.values) == set(alternatives) - {Quantity.TTFT_BUCKETS}
+    histograms = {quantity for quantity, one in alternatives.items() if isinstance(one, Buckets)}
+    ratios = {quantity for quantity, one in alternatives.items() if isinstance(one, Ratio)}
+    assert set(built.values) == set(alternatives) - histograms
     assert set(built.ages_s) == set(alternatives)
-    assert set(built.events) == {quantity for quantity, one in alternatives.items() if isinstance(one, Ratio | Buckets)}
+    assert set(built.events) == ratios | (histograms & {Quantity.TTFT_BUCKETS})
+    assert set(built.buckets) == histograms & {Quantity.ISL_BUCKETS}
 
 
 # --- matchers ---------------------------------------------------------------------------------------------------

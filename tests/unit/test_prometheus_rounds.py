@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
+
+import pytest
 
 from planner.clock import VirtualClock
 from planner.scaling.types import Absent, Role
 from planner.sources.prometheus.answers import Answer, LabelledSample, Vector
+from planner.sources.prometheus.batch import Asked
 from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
-from planner.sources.prometheus.source import Asked, PrometheusSource
+from planner.sources.prometheus.source import PrometheusSource
 
 NAMES = (
     "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:prompt_tokens_total",
     "vllm:time_to_first_token_seconds_count", "vllm:time_to_first_token_seconds_sum",
-    "vllm:time_to_first_token_seconds_bucket",
+    "vllm:time_to_first_token_seconds_bucket", "vllm:request_prompt_tokens_bucket",
+    "vllm:request_prompt_tokens_count",
 )  # fmt: skip
 MATCH = {"namespace": "chat"}
 
@@ -22,7 +27,10 @@ MATCH = {"namespace": "chat"}
 class Listening:
     """A Prometheus that has vLLM's series, and no samples of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Collection[str] = NAMES) -> None:
+        self.names = names
+        self.others: list[Mapping[str, str]] = []
+        """Further series, by their labels."""
         self.asked: list[str] = []
 
     async def query(self, promql: str, *, deadline_s: float, at_s: float | None = None) -> Answer:
@@ -30,7 +38,13 @@ class Listening:
         await asyncio.sleep(0)
         if "__name__" not in promql:
             return Vector(())
-        return Vector(tuple(LabelledSample({"__name__": name, **MATCH}, 1.0, 0.0) for name in NAMES))
+        there = [*({"__name__": name, **MATCH} for name in self.names), *self.others]
+        return Vector(tuple(LabelledSample(labels, 1.0, 0.0) for labels in there))
+
+    async def query_range(
+        self, promql: str, start_s: float, end_s: float, step_s: float, *, deadline_s: float
+    ) -> Answer:
+        raise AssertionError(f"the past is asked for: {promql}")
 
     async def close(self) -> None: ...
 
@@ -65,3 +79,49 @@ def test_whoever_stops_waiting_leaves_the_answers_to_the_others() -> None:
         await one.close()
 
     asyncio.run(script())
+
+
+@pytest.mark.parametrize(
+    ("names", "queries"),
+    [
+        pytest.param(NAMES, list(NAMES[5:7]), id="there"),
+        pytest.param([name for name in NAMES if not name.endswith("bucket")], [], id="absent"),
+    ],
+)  # fmt: skip
+def test_a_histogram_is_asked_for_once_and_only_where_it_is_there(names: Collection[str], queries: list[str]) -> None:
+    async def script() -> list[str]:
+        listening = Listening(names)
+        one = source(listening)
+        await one.collect("chat")
+        await one.close()
+        return [promql for promql in listening.asked if "_bucket{" in promql]
+
+    asked = asyncio.run(script())
+    assert [series for series in queries for promql in asked if series in promql] == queries
+    assert len(asked) == len(queries)
+
+
+def test_a_router_is_looked_for_and_asked_under_its_own_labels_for_all_services_at_once() -> None:
+    async def script() -> list[str]:
+        listening = Listening()
+        listening.others = [
+            {"__name__": name, "model": model}
+            for name in ("dynamo_frontend_inflight_requests", "dynamo_frontend_requests_started_total")
+            for model in ("chat", "code")
+        ]
+        services = {
+            name: Asked(Selector(MATCH, {}, {"model": name}), {Role.AGGREGATED: 1}, 0.5) for name in ("chat", "code")
+        }
+        one = PrometheusSource(
+            listening, services, load_maps(), VirtualClock(), window_s=60.0, deadline_s=10.0, pod_labels=()
+        )
+        await asyncio.gather(one.collect("chat"), one.collect("code"))
+        await one.close()
+        return listening.asked
+
+    looked, *asked = asyncio.run(script())
+    assert looked.startswith("count by (__name__, namespace, model) (")
+    assert [promql for promql in asked if "rate(dynamo" in promql] == [
+        'sum by (model) (rate(dynamo_frontend_requests_started_total{model=~"chat|code"}[60s]))'
+    ]
+    assert 'sum by (namespace) (vllm:num_requests_waiting{namespace=~"chat"})' in asked

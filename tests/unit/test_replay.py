@@ -289,3 +289,40 @@ def test_half_a_day_of_a_production_trace_is_followed(
     assert 0 < document["changes"] < 720
     assert document["forecast"]["forecasts"] == 718
     assert 0.4 < document["forecast"]["coverage"] < 0.7
+
+
+def test_what_if_compares_two_settings_on_the_load_alone(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{30 * n},120,2000,100,100,10,4,4,0,0,2,2,0,0" for n in range(10)]
+    text = WHOLE + "\n".join(rows) + "\n"
+
+    document = replayed(config, text, capsys, "--what-if", "budget.gpus=5", "--what-if", "forecast.model=kalman")
+
+    configured, otherwise = document["replays"].values()
+    assert list(document["replays"]) == ["as configured", "if budget.gpus=5, forecast.model=kalman"]
+    assert (configured["peak_gpus"], otherwise["peak_gpus"]) == (8, 5)
+    assert configured["recorded_gpu_hours"] is None
+
+    table = replayed(config, text, capsys, "--ttft", "500", "--what-if", "sla.ttft=400", as_json=False)
+    assert "if sla.ttft=400" in table
+    assert "GPU-hours  peak GPUs  new orders" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param([], "^FILE, --prometheus: one of them", id="nothing"),
+        pytest.param(["x.csv", "--prometheus"], "^FILE, --prometheus: one of them", id="both"),
+        pytest.param(["x.csv", "--service", "chat"], "^--service: is for --prometheus", id="service of a file"),
+        pytest.param(["--prometheus", "--service", "chat"], "^--service: 'chat' is not configured; there are default",
+                     id="unknown service"),
+        pytest.param(["x.csv", "--what-if", "sla.ttft"], "^--what-if: 'sla.ttft' must be PATH=VALUE", id="what-if"),
+        pytest.param(["x.csv", "--what-if", "sla.ttft=1", "--journal", "j"], "^--journal: holds one replay",
+                     id="journal"),
+        pytest.param(["--prometheus"], "^prometheus.url: default has none", id="no Prometheus"),
+        pytest.param(["--prometheus", "--from", "-10s"], "^--from, --to: -10s to now holds no whole interval",
+                     id="short"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_one_error(config: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        command.main([*arguments, "-c", str(config)], standalone_mode=False)

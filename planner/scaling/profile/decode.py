@@ -18,7 +18,7 @@ The argument for each choice, and what was rejected, is in docs/adr/0005-profile
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple, Self, TypeVar
 
@@ -162,14 +162,15 @@ class DecodeProfile:
         """
         blend = self._blend(context_tokens)
         largest = max(self._largest(blend, itl_s), min(blend.lowest, blend.highest))
-        start, stop = (bisect_left(self._kv_tokens, n * blend.context_tokens) for n in (blend.lowest, largest))
-        running = self._kv_tokens[start:stop] / blend.context_tokens
-        share, itl = (
-            blend.of(table[blend.before, start:stop], table[blend.after, start:stop])
-            for table in (self._share, self._itl_s)
+        running = self._kv_tokens / blend.context_tokens
+        share, itl = (blend.of(table[blend.before], table[blend.after]) for table in (self._share, self._itl_s))
+        peaks = _peaks(share, running, itl)
+        share, running, itl = (
+            np.concatenate([values, values[:-1] + peaks * np.diff(values)]) for values in (share, running, itl)
         )
-        within = (share * running / itl).max(initial=0.0) / self.gpus
-        return max(float(within), self._throughput_at(blend, largest))
+        inside = (running > blend.lowest) & (running < largest)
+        within = float((share[inside] * running[inside] / itl[inside]).max(initial=0.0)) / self.gpus
+        return max(within, *(self._throughput_at(blend, edge) for edge in (blend.lowest, largest)))
 
     def _itl_at(self, blend: _Blend, concurrency: float) -> float:
         return self._value_at(self._itl_s, blend, max(min(concurrency, blend.highest), blend.lowest))
@@ -217,6 +218,21 @@ class DecodeProfile:
         last = (1 - weight) * self._last[before] + weight * self._last[after]
         highest = min(last / on_line, self.max_kv_tokens / context_tokens)
         return _Blend(before, after, weight, on_line, first * inside / on_line, highest)
+
+
+def _peaks(share: Array, running: Array, itl: Array) -> Array:
+    """Where between two grid points share * running / itl, each linear there, is level: 0 to 1, and 0 where nowhere.
+
+    With share * running = a + b x + c x^2, its derivative is 0 where c itl' x^2 + 2 c itl x + b itl - a itl' is.
+    """
+    more_share, more_running, more_itl = np.diff(share), np.diff(running), np.diff(itl)
+    share, running, itl = share[:-1], running[:-1], itl[:-1]
+    a, b, c = share * running, share * more_running + running * more_share, more_share * more_running
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Written so that itl' = 0 is no division by zero.
+        over = (b * itl - a * more_itl) / (c * itl)
+        x = -over / (1 + np.sqrt(1 - over * more_itl / itl))
+    return np.where(np.isfinite(x), np.clip(x, 0.0, 1.0), 0.0)
 
 
 def _weight(context: float, before: float, after: float) -> float:

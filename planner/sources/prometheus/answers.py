@@ -10,8 +10,8 @@ query matched nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Cause: TypeAlias = Literal[
@@ -70,6 +70,23 @@ class Vector:
     infos: tuple[str, ...] = ()
     skew_s: float | None = None
     """The server's clock less ours, to about half a second and the way back; None when it does not tell its time."""
+    _found: dict[tuple[str, ...], dict[tuple[str, ...], list[LabelledSample]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Samples by the values of labels, for each set of labels that was asked for."""
+
+    def carrying(self, wanted: Labels) -> Sequence[LabelledSample]:
+        """The samples that have all of these labels; an empty value is also that of a sample without the label.
+
+        Indexed on first use: with a thousand services in an answer, each of which looks for its own, a walk through
+        all samples would take seconds.
+        """
+        names = tuple(sorted(wanted))
+        if names not in self._found:
+            index = self._found.setdefault(names, {})
+            for sample in self.samples:
+                index.setdefault(tuple(sample.labels.get(name, "") for name in names), []).append(sample)
+        return self._found[names].get(tuple(wanted[name] for name in names), ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Which maps fit the series found under a selector, and which series is to tell each quantity.
 
-A map fits under a spelling of its prefix when one of its `reporting` series is there. Router maps are preferred for
-what users see (arrivals, time to first token), engine maps for the rest; only an engine tells how many replicas report.
+A map fits under a spelling of its prefix when one of its `reporting` series is there. Routers may be looked for under a
+selector of their own, since their labels differ from those of engines. Router maps are preferred for what users see
+(arrivals, time to first token), engine maps for the rest; only an engine tells how many replicas report.
 More series never lose a quantity. Names alone are judged here: whether a series has fresh samples is for queries.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.sources.prometheus.maps import Alternative, Kind, MetricMap, Quantity
+from planner.sources.prometheus.maps import Alternative, Kind, MetricMap, Quantity, Ratio
 
 _SEEN_BY_USERS = frozenset({Quantity.ARRIVALS, Quantity.TTFT_S, Quantity.TTFT_BUCKETS})
 
@@ -22,6 +23,8 @@ class Chosen:
     map: MetricMap
     prefix: str
     alternative: Alternative
+    older: tuple[Ratio, ...] = ()
+    """Further ratios that are there: in a rolling upgrade across a renaming some pods have no others."""
 
     def spelt(self, series: str) -> str:
         """A series of the map as it is called here."""
@@ -56,10 +59,22 @@ class _Fit:
         return f"{self.map.name} ({self.prefix or 'no prefix'})"
 
 
-def detect(names: Collection[str], maps: Mapping[str, MetricMap]) -> Detection:
-    """What the series called `names` tell, by the maps given."""
-    there = frozenset(names)
-    fits = [_Fit(each, prefix, _choice(each, prefix, there)) for each in maps.values() for prefix in each.spellings]
+def detect(
+    names: Collection[str], maps: Mapping[str, MetricMap], router_names: Collection[str] | None = None
+) -> Detection:
+    """What the series called `names` tell, by the maps given.
+
+    `router_names` are the series under the router's own selector; None where it is the service's.
+    """
+    there: Mapping[Kind, frozenset[str]] = {
+        "engine": frozenset(names),
+        "router": frozenset(names if router_names is None else router_names),
+    }
+    fits = [
+        _Fit(each, prefix, _choice(each, prefix, there[each.kind]))
+        for each in maps.values()
+        for prefix in each.spellings
+    ]
     # Sorting is stable, so of equals the map named first is preferred.
     fits = sorted((fit for fit in fits if Quantity.REPORTING in fit.choice), key=lambda fit: -len(fit.choice))
     engines = [fit for fit in fits if fit.map.kind == "engine"]
@@ -87,10 +102,12 @@ def detect(names: Collection[str], maps: Mapping[str, MetricMap]) -> Detection:
 def _choice(each: MetricMap, prefix: str, there: frozenset[str]) -> Choice:
     choice = {}
     for quantity, alternatives in each.quantities.items():
-        for alternative in alternatives:
-            if there.issuperset(each.spelt(series, prefix) for series in alternative.needs):
-                choice[quantity] = Chosen(each, prefix, alternative)
-                break
+        found = [one for one in alternatives if there.issuperset(each.spelt(series, prefix) for series in one.needs)]
+        if found:
+            best, *others = found
+            # Ratios of one unit may stand for one another, pod by pod.
+            older = (one for one in others if isinstance(one, Ratio) and one.unit == best.unit)
+            choice[quantity] = Chosen(each, prefix, best, tuple(older) if isinstance(best, Ratio) else ())
     return choice
 
 

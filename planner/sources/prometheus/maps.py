@@ -21,8 +21,6 @@ class Quantity(StrEnum):
 
     ARRIVALS = "arrivals"
     """Requests per second."""
-    FIRST_TOKENS = "first_tokens"
-    """Requests per second of which a time to first token was observed."""
     ISL_TOKENS = "isl_tokens"
     OSL_TOKENS = "osl_tokens"
     TTFT_S = "ttft_s"
@@ -34,6 +32,8 @@ class Quantity(StrEnum):
     """A series that every live replica has: it proves that replicas are read."""
     TTFT_BUCKETS = "ttft_buckets"
     """The histogram behind attainment."""
+    ISL_BUCKETS = "isl_buckets"
+    """The histogram of prompt lengths, which tells how much they vary."""
 
 
 Kind = Literal["engine", "router"]
@@ -128,7 +128,6 @@ _Alternatives = Annotated[tuple[Annotated[Alternative, Field(discriminator="how"
 _SECONDS = ("seconds", "milliseconds")
 _FITS: Mapping[Quantity, tuple[Collection[str], Collection[str]]] = {
     Quantity.ARRIVALS: (("rate", "balance"), ("requests",)),
-    Quantity.FIRST_TOKENS: (("rate",), ("requests",)),
     Quantity.ISL_TOKENS: (("ratio",), ("tokens",)),
     Quantity.OSL_TOKENS: (("ratio",), ("tokens",)),
     Quantity.TTFT_S: (("ratio",), _SECONDS),
@@ -138,6 +137,7 @@ _FITS: Mapping[Quantity, tuple[Collection[str], Collection[str]]] = {
     Quantity.RUNNING: (("total", "pool_mean"), ("requests",)),
     Quantity.REPORTING: (("total",), ("replicas",)),
     Quantity.TTFT_BUCKETS: (("buckets",), _SECONDS),
+    Quantity.ISL_BUCKETS: (("buckets",), ("tokens",)),
 }
 """How each quantity may be built, and the units its series may have."""
 

@@ -11,48 +11,38 @@ Units: seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from planner.clock import Clock
-from planner.scaling.types import Absent, Role, ServiceSamples
-from planner.sources.prometheus.answers import Answer, Failure, Vector
-from planner.sources.prometheus.detect import Choice, Detection, detect
+from planner.scaling.types import Absent, ServiceSamples
+from planner.sources.prometheus.answers import Answer, Failure, Labels, Vector
+from planner.sources.prometheus.batch import Asked, Batch, Grouping, batches
+from planner.sources.prometheus.detect import Detection, detect
+from planner.sources.prometheus.history import Ranger, ahead_s, answers_at
 from planner.sources.prometheus.maps import MetricMap, Quantity
-from planner.sources.prometheus.queries import POD, Matcher, Queries, queries
-from planner.sources.prometheus.readings import Answers, Selector, carries, service_samples
-
-AskedT = TypeVar("AskedT")
+from planner.sources.prometheus.own import REPLICAS, counts, with_counts
+from planner.sources.prometheus.queries import POD, Matcher
+from planner.sources.prometheus.readings import Answers, service_samples
+from planner.sources.types import PastError
 
 LOOK_AGAIN_S = 300.0
 """Between two looks at what series there are."""
-TOGETHER_S = 2.0
+TOGETHER_S = 1.0
 """Who asks so soon after another is given the same answers."""
 
-_FEW = 100
-"""Values of a label that a query names; of more it asks for all."""
+_BREATH = 50
+"""Services between two pauses in which others may run; one takes up to half a millisecond."""
+_PIECE = 20_000
+"""Past times of services that are asked for in one go; 1,000 services take 20 times."""
 
 
-class Asker(Protocol):
+class Asker(Ranger, Protocol):
     """What of a Prometheus client is needed here."""
-
-    async def query(self, promql: str, *, deadline_s: float, at_s: float | None = None) -> Answer:
-        """The answer now, or why there is none."""
-        ...
 
     async def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is to be known of one service."""
-
-    selector: Selector
-    roles: Mapping[Role, object]
-    target_ttft_s: float
 
 
 class PrometheusSource:
@@ -77,7 +67,7 @@ class PrometheusSource:
         self._window_s = window_s
         self._deadline_s = deadline_s
         self._pod_labels = pod_labels
-        self._group_by = _group_by(services.values())
+        self._grouping = Grouping.of(services.values())
         self._names = sorted(_series(maps.values()))
         self._found: dict[str, Detection] = {}
         self._looked_s: float | None = None
@@ -93,6 +83,29 @@ class PrometheusSource:
         # Whoever stops waiting must not take the answers from the others.
         return (await asyncio.shield(self._round))[service]
 
+    async def past(
+        self, services: Collection[str], at_s: Sequence[float]
+    ) -> AsyncIterator[Mapping[str, Sequence[ServiceSamples]]]:
+        """What would have been collected at these times, with the counts that the planner's own metrics tell."""
+        if (failure := await self._look(self._clock.now_s())) is not None:
+            raise PastError(failure.text)
+        client, deadline_s = self._client, self._deadline_s
+        ahead = await ahead_s(client, self._clock.now_s(), deadline_s)
+        together = self._batches({name: self._services[name] for name in services})
+        count = max(1, _PIECE // len(services))
+        for piece_s in (at_s[first : first + count] for first in range(0, len(at_s), count)):
+            own = [counts(each[REPLICAS]) for each in await answers_at(client, [REPLICAS], piece_s, deadline_s, ahead)]
+            told: dict[str, list[ServiceSamples]] = {name: [] for name in services}
+            for batch in together:
+                said = await answers_at(client, batch.promql(), piece_s, deadline_s, ahead)
+                for each_s, each, known in zip(piece_s, said, own, strict=True):
+                    answers = batch.answers(each, each_s)
+                    for index, name in enumerate(batch.services):
+                        if index % _BREATH == 0:
+                            await asyncio.sleep(0)
+                        told[name].append(with_counts(batch.samples(name, answers), name, known, each_s))
+            yield told
+
     async def close(self) -> None:
         """End the round under way, and let go of connections."""
         if self._round is not None:
@@ -104,12 +117,11 @@ class PrometheusSource:
         failure = await self._look(now_s)
         if failure is not None:
             return {name: _blind(asked, failure.text, self._window_s) for name, asked in self._services.items()}
-        batches: dict[_Key, list[str]] = {}
-        for name in self._services:
-            batches.setdefault(_key(self._found[name].choice), []).append(name)
         samples: dict[str, ServiceSamples] = {}
-        for batch in await asyncio.gather(*(self._ask_batch(names, now_s) for names in batches.values())):
-            samples |= batch
+        for of_batch in await asyncio.gather(
+            *(self._ask_batch(batch, now_s) for batch in self._batches(self._services))
+        ):
+            samples |= of_batch
         return samples
 
     async def _look(self, now_s: float) -> Failure | None:
@@ -118,63 +130,35 @@ class PrometheusSource:
         if known and all(detection.choice for detection in self._found.values()):
             return None
         pattern = Matcher.any_of("__name__", self._names)
-        answer = await self._query(f"count by ({', '.join(('__name__', *self._group_by))}) ({{{pattern}}})")
+        labels = dict.fromkeys(("__name__", *self._grouping.engines, *self._grouping.routers))
+        answer = await self._query(f"count by ({', '.join(labels)}) ({{{pattern}}})")
         if not isinstance(answer, Vector):
             # What was found before is still the best guess.
             return None if self._found else _failure(answer)
-        for name, asked in self._services.items():
-            there = {
-                sample.labels["__name__"]
-                for sample in answer.samples
-                if "__name__" in sample.labels and carries(sample.labels, asked.selector.service)
-            }
-            self._found[name] = detect(there, self._maps)
-        self._looked_s = now_s
+        found: dict[str, Detection] = {}
+        for index, (name, asked) in enumerate(self._services.items()):
+            if index % _BREATH == 0:
+                await asyncio.sleep(0)
+            engines = _names_under(asked.selector.service, answer)
+            found[name] = detect(engines, self._maps, _names_under(asked.selector.of_router, answer))
+        self._found, self._looked_s = found, now_s
         return None
 
-    async def _ask_batch(self, names: Collection[str], now_s: float) -> Mapping[str, ServiceSamples]:
-        """Services whose series are alike."""
-        asked = {name: self._services[name] for name in names}
-        choice = self._found[next(iter(names))].choice
-        targets_s = sorted({each.target_ttft_s for each in asked.values()})
-        built = queries(choice, self._group_by, _matchers(asked.values()), self._window_s, targets_s, self._pod_labels)
-        answers = await self._answers(built, now_s)
-        return {
-            name: service_samples(
-                each.selector, each.roles, choice, self._found[name].missing, answers, self._window_s,
-                each.target_ttft_s,
-            )
-            for name, each in asked.items()
-        }  # fmt: skip
+    def _batches(self, services: Mapping[str, Asked]) -> list[Batch]:
+        return batches(services, self._found, self._grouping, self._window_s, self._pod_labels)
 
-    async def _answers(self, built: Queries, now_s: float) -> Answers:
-        # Several quantities rest on the same counter or scrape: what is asked alike is asked once.
-        asked = dict.fromkeys(
-            promql
-            for queries_of in (built.values, built.events, built.ages_s, built.within)
-            for promql in queries_of.values()
-        )
-        said = dict(zip(asked, await asyncio.gather(*map(self._query, asked)), strict=True))
-
-        def answered(queries_of: Mapping[AskedT, str]) -> Mapping[AskedT, Answer]:
-            return {what: said[promql] for what, promql in queries_of.items()}
-
-        return Answers(
-            now_s, answered(built.values), answered(built.events), answered(built.ages_s), answered(built.within)
-        )
+    async def _ask_batch(self, batch: Batch, now_s: float) -> Mapping[str, ServiceSamples]:
+        asked = batch.promql()
+        answers = batch.answers(dict(zip(asked, await asyncio.gather(*map(self._query, asked)), strict=True)), now_s)
+        samples: dict[str, ServiceSamples] = {}
+        for index, name in enumerate(batch.services):
+            if index % _BREATH == 0:
+                await asyncio.sleep(0)
+            samples[name] = batch.samples(name, answers)
+        return samples
 
     def _query(self, promql: str) -> Awaitable[Answer]:
         return self._client.query(promql, deadline_s=self._deadline_s)
-
-
-_Key = tuple[tuple[Quantity, str, str, object], ...]
-
-
-def _key(choice: Choice) -> _Key:
-    """Equal for services of which the same queries are asked."""
-    return tuple(
-        (quantity, chosen.map.name, chosen.prefix, chosen.alternative) for quantity, chosen in sorted(choice.items())
-    )
 
 
 def _series(maps: Iterable[MetricMap]) -> set[str]:
@@ -189,27 +173,9 @@ def _series(maps: Iterable[MetricMap]) -> set[str]:
     }
 
 
-def _group_by(asked: Iterable[Asked]) -> tuple[str, ...]:
-    """The labels that tell all services and pools apart."""
-    return tuple(
-        dict.fromkeys(
-            label
-            for each in asked
-            for labels in (each.selector.service, *each.selector.pools.values())
-            for label in labels
-        )
-    )
-
-
-def _matchers(asked: Collection[Asked]) -> list[Matcher]:
-    """Keep other people's series out, where few values of a label that all services have say how."""
-    shared = set.intersection(*(set(each.selector.service) for each in asked))
-    matchers = []
-    for label in sorted(shared):
-        values = sorted({each.selector.service[label] for each in asked})
-        if len(values) <= _FEW:
-            matchers.append(Matcher.any_of(label, values))
-    return matchers
+def _names_under(labels: Labels, found: Vector) -> set[str]:
+    """Of the series found, the names of those that carry the labels."""
+    return {sample.labels["__name__"] for sample in found.carrying(labels) if "__name__" in sample.labels}
 
 
 def _failure(answer: Answer) -> Failure:

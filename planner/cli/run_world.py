@@ -1,0 +1,111 @@
+"""What a running planner has outside: metrics and replicas, real ones or those of a rehearsal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.cli.prometheus import Sources
+    from planner.clock import WallClock
+    from planner.config import LoadedConfig
+    from planner.connectors.types import Connector
+    from planner.connectors.virtual import VirtualConnector
+    from planner.sim.baselines.contenders import World
+    from planner.sources.types import Source
+
+ACCEPT_WITHIN_S = 300.0
+"""A launcher that has not brought an order about by then has found no room; a node is added in less."""
+REPORT_MAX_AGE_S = 120.0
+"""A launcher that said nothing for longer is not believed any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for."""
+
+    loaded: LoadedConfig
+    options: Mapping[str, Any]
+    traces: tuple[str, ...]
+    speed: float
+    seed: int
+    launchers: bool
+    dry_run: bool
+    state: Path | None
+    token_file: Path | None
+    hosts: tuple[str, ...]
+
+    def kept(self, name: str) -> Path | None:
+        """A file of the state folder; None when nothing is kept."""
+        return None if self.state is None else self.state / name
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Where samples come from and plans go."""
+
+    source: Source
+    connector: Connector
+    services: frozenset[str]
+    sources: Sources | None = None
+    """The source, where it is real."""
+    launchers: VirtualConnector | None = None
+    """The connector, where launchers poll it."""
+
+    def prepare(self, loaded: LoadedConfig) -> Callable[[], None]:
+        """What takes up another configuration when called. Raises UserError when that cannot be while running."""
+        from planner.errors import UserError
+
+        new = sorted(set(loaded.config.services) - self.services)
+        if new:
+            raise UserError(
+                f"services: {', '.join(new)} came while the planner runs; its launchers know those it began with, "
+                "so restart it"
+            )
+        return (lambda: None) if self.sources is None else self.sources.prepare(loaded.config.services)
+
+
+def outside_of(asked: Asked, clock: WallClock) -> Outside:
+    """What was asked for. Raises UserError when it makes no sense."""
+    services = frozenset(asked.loaded.config.services)
+    launchers = _launchers(asked, clock) if asked.launchers else None
+    if not asked.traces:
+        from planner.cli.prometheus import Sources
+
+        assert launchers is not None
+        sources = Sources(asked.loaded.config.services, clock)
+        return Outside(sources, launchers, services, sources, launchers)
+    from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
+
+    world = _world(asked)
+    if launchers is None:
+        fleet = EmbeddedFleet(world.workloads(), clock, world.gpus, asked.seed)
+        return Outside(fleet, fleet, services)
+    none = {name: dict.fromkeys(service.pools, 0) for name, service in world.services.items()}
+    ready_at_once = world.starting_in(0.0).workloads(none)
+    launched = LaunchedFleet(EmbeddedFleet(ready_at_once, clock, world.gpus, asked.seed), launchers)
+    return Outside(launched, launched, services, launchers=launchers)
+
+
+def _world(asked: Asked) -> World:
+    from planner.cli.simulate_world import build_world, load_traces, trace_files
+    from planner.sim.baselines.contenders import Variation
+
+    files = trace_files(asked.traces, list(asked.loaded.config.services))
+    traces = load_traces(files, 1.0, asked.seed)
+    return build_world(asked.loaded, traces, Variation(seed=asked.seed))
+
+
+def _launchers(asked: Asked, clock: WallClock) -> VirtualConnector:
+    from planner.config import build_settings
+    from planner.connectors.virtual import VirtualConnector
+
+    return VirtualConnector(
+        {name: dict.fromkeys(service.pools, 0) for name, service in build_settings(asked.loaded).services.items()},
+        clock,
+        state=asked.kept("orders.json"),
+        accept_within_s=ACCEPT_WITHIN_S,
+        report_max_age_s=REPORT_MAX_AGE_S,
+    )
