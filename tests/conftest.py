@@ -58,11 +58,23 @@ def _lacks_program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"there is no {name} on the path"
 
 
+def _testbed(name: str) -> Path:
+    """Where `make testbed` puts a component."""
+    version = (REPOSITORY / "testbed" / name / "version").read_text().strip()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "sla-planner" / "testbed" / f"{name}-{version}"
+
+
+def _lacks_component(name: str) -> Callable[[], str | None]:
+    return lambda: None if (folder := _testbed(name)).is_dir() else f"there is no folder {folder}"
+
+
 SUITES = {
     "browser": Suite(_lacks_browser, "apt-get install chromium && make test", expected_on_ci=False),
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
     "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
     "prometheus": Suite(_lacks_program("prometheus"), "apt-get install prometheus && make test", expected_on_ci=False),
+    "prometheus3": Suite(_lacks_component("prometheus"), "make testbed && make test"),
     "prophet": Suite(_lacks_module("prophet"), ".venv/bin/pip install -e '.[prophet]' && make test"),
     # It has no wheels for Python 3.14 and later, nor for Windows; elsewhere `make test` installs it.
     "estimate": Suite(_lacks_module("aiconfigurator_core"), "make clean && make test PYTHON=python3.13"),
@@ -80,6 +92,15 @@ settings.load_profile("sla-planner")
 def shared_data() -> Path:
     """The folder data/ of recorded traces and measured profiles; using it puts the test into the suite `data`."""
     return _shared() / "data"
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in ("prometheus", "prometheus3")],
+)
+def prometheus_program(request: pytest.FixtureRequest) -> str:
+    """A Prometheus to start; each test that uses it runs with the 2.x on the path, and with the 3.x of the test bed."""
+    return "prometheus" if request.param == "prometheus" else str(_testbed("prometheus") / "prometheus")
 
 
 def _suites_of(item: pytest.Item) -> list[str]:

@@ -19,8 +19,6 @@ from planner.sources.prometheus.answers import Answer, Failure, Matrix, Names, V
 from planner.sources.prometheus.client import PrometheusClient
 from planner.sources.prometheus.client_settings import BasicAuth, PrometheusSettings
 
-pytestmark = pytest.mark.needs("prometheus")
-
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
@@ -40,8 +38,9 @@ basic_auth_users: {planner: "$2b$04$T/s9BhNTYteMg2/JotlNK.u7VSFvDQqSBBfe8ixBdo5L
 
 @dataclass(frozen=True)
 class Place:
-    """Where a Prometheus runs: a folder, and a port that stays over restarts."""
+    """Where a Prometheus runs: its program, a folder, and a port that stays over restarts."""
 
+    program: str
     folder: Path
     port: int
 
@@ -49,24 +48,24 @@ class Place:
         return f"{scheme}://127.0.0.1:{self.port}"
 
 
-def at(folder: Path) -> Place:
+def at(program: str, folder: Path) -> Place:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     (folder / "prometheus.yml").write_text(CONFIG.format(port=port))
-    return Place(folder, port)
+    return Place(program, folder, port)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(prometheus_program: str, tmp_path: Path) -> Place:
     """For a Prometheus that the test starts and stops."""
-    return at(tmp_path)
+    return at(prometheus_program, tmp_path)
 
 
 @contextmanager
 def prometheus(place: Place, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Prometheus of its own; gone, with its port, when the block ends."""
-    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
+    command = [place.program, "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
     address = f"--web.listen-address=127.0.0.1:{place.port}"
     with (place.folder / "log").open("ab") as log:
         process = subprocess.Popen([*command, address, *options], cwd=place.folder, stdout=log, stderr=log)
@@ -78,9 +77,9 @@ def prometheus(place: Place, *options: str) -> Iterator[subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def running(prometheus_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A Prometheus that some tests share: it takes five seconds to look for its targets."""
-    place = at(tmp_path_factory.mktemp("prometheus"))
+    place = at(prometheus_program, tmp_path_factory.mktemp("prometheus"))
     # Else a fast machine meets the limit on samples before a test's deadline.
     with prometheus(place, "--query.max-samples=1000000000"):
         yield place
