@@ -1,6 +1,6 @@
 """What every test may ask for, and the suites: groups of tests that need something a machine may lack.
 
-A test joins a suite with `@pytest.mark.needs("prophet")`, or by using the fixture `shared_data`. Where the need is not
+A test joins a suite with `@pytest.mark.needs("prophet")`, or by using the fixture `shared_data` or `cluster`. Where the need is not
 met the test is skipped, and the run ends by naming the suite, the cause and the remedy. With CI=true a suite that is
 expected there fails instead: a continuous build that quietly tests less is worse than a red one.
 """
@@ -14,9 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    # It lies beside the tests that use it, and is found when those are collected.
+    from cluster import Cluster
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -65,20 +70,23 @@ def _testbed(name: str) -> Path:
     return cache / "sla-planner" / "testbed" / f"{name}-{version}"
 
 
-def _lacks_component(name: str) -> Callable[[], str | None]:
-    return lambda: None if (folder := _testbed(name)).is_dir() else f"there is no folder {folder}"
+def _lacks_components(*names: str) -> Callable[[], str | None]:
+    return lambda: next((f"there is no folder {each}" for each in map(_testbed, names) if not each.is_dir()), None)
 
 
 SUITES = {
     "browser": Suite(_lacks_browser, "apt-get install chromium && make test", expected_on_ci=False),
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
     "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
+    "kubernetes": Suite(_lacks_components("kubernetes", "kwok"), "make testbed && make test"),
     "prometheus": Suite(_lacks_program("prometheus"), "apt-get install prometheus && make test", expected_on_ci=False),
-    "prometheus3": Suite(_lacks_component("prometheus"), "make testbed && make test"),
+    "prometheus3": Suite(_lacks_components("prometheus"), "make testbed && make test"),
     "prophet": Suite(_lacks_module("prophet"), ".venv/bin/pip install -e '.[prophet]' && make test"),
     # It has no wheels for Python 3.14 and later, nor for Windows; elsewhere `make test` installs it.
     "estimate": Suite(_lacks_module("aiconfigurator_core"), "make clean && make test PYTHON=python3.13"),
 }
+
+SUITE_OF_FIXTURE = {"shared_data": "data", "cluster": "kubernetes"}
 
 NOT_RUN = "suite not run"
 """Key of the property by which a test's report, which travels between processes, names the suite it missed."""
@@ -103,9 +111,24 @@ def prometheus_program(request: pytest.FixtureRequest) -> str:
     return "prometheus" if request.param == "prometheus" else str(_testbed("prometheus") / "prometheus")
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Kubernetes control plane that all tests share, each in a namespace and on nodes of its own, and that it leaves
+    running; using it puts the test into the suite `kubernetes`."""
+    from cluster import Cluster
+
+    made = Cluster(tmp_path_factory.mktemp("cluster"), kubernetes=_testbed("kubernetes"), kwok=_testbed("kwok"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
 def _suites_of(item: pytest.Item) -> list[str]:
     named = [str(name) for mark in item.iter_markers("needs") for name in mark.args]
-    return [*named, "data"] if "shared_data" in getattr(item, "fixturenames", ()) else named
+    used = getattr(item, "fixturenames", ())
+    return [*named, *(suite for fixture, suite in SUITE_OF_FIXTURE.items() if fixture in used)]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

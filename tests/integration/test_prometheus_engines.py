@@ -19,8 +19,6 @@ from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
 from planner.sources.prometheus.source import PrometheusSource
 
-pytestmark = pytest.mark.needs("prometheus")
-
 A = Role.AGGREGATED
 WINDOW_S = 5.0
 NO_EDGE = "500 ms is no edge of the histogram, or nothing came in the window"
@@ -126,7 +124,7 @@ SERVICES = {
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, ServiceSamples]:
+def told(tmp_path_factory: pytest.TempPathFactory, prometheus_program: str) -> Mapping[str, ServiceSamples]:
     """What one round tells of all of them."""
 
     async def collected(url: str) -> Mapping[str, ServiceSamples]:
@@ -136,7 +134,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, ServiceSample
         await source.close()
         return dict(zip(SERVICES, samples, strict=True))
 
-    with site(tmp_path_factory.mktemp("engines"), *ENGINES) as here:
+    with site(tmp_path_factory.mktemp("engines"), *ENGINES, program=prometheus_program) as here:
         here.start()
         return asyncio.run(collected(here.url))
 

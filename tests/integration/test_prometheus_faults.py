@@ -24,8 +24,6 @@ from fault_stage import INTERVAL_S, RATE_PER_S, REPLICAS, TIMEOUT_S, Again, Engi
 from faulty_proxy import Fault, Proxy, proxy
 from prometheus_site import Site, site
 
-pytestmark = pytest.mark.needs("prometheus")
-
 LASTING_TICKS = 2
 """Ticks of a fault that must tell it; some faults show after a while, and on a busy machine a question may be late."""
 
@@ -309,7 +307,7 @@ async def play_all(folder: Path, shared: Site, own: Site, everyone: Mapping[str,
 
 
 @pytest.fixture(scope="module")
-def plays(tmp_path_factory: pytest.TempPathFactory) -> Plays:
+def plays(tmp_path_factory: pytest.TempPathFactory, prometheus_program: str) -> Plays:
     """All rows, played at once."""
     folder = tmp_path_factory.mktemp("own")
     everyone = {name: Engines(name) for name in (*(row.service for row in ROWS), FALLS)}
@@ -317,8 +315,8 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Plays:
     again = Again(everyone["scraped-twice"])
     of_their_own = [everyone.pop(row.service) for row in OWN]
     with (
-        site(tmp_path_factory.mktemp("shared"), *everyone.values(), again) as shared,
-        site(folder, *of_their_own) as own,
+        site(tmp_path_factory.mktemp("shared"), *everyone.values(), again, program=prometheus_program) as shared,
+        site(folder, *of_their_own, program=prometheus_program) as own,
     ):
         with ThreadPoolExecutor() as threads:
             list(threads.map(Site.start, (shared, own)))

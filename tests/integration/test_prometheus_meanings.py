@@ -28,8 +28,6 @@ from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
 from planner.sources.prometheus.source import PrometheusSource
 
-pytestmark = pytest.mark.needs("prometheus")
-
 P, D = Role.PREFILL, Role.DECODE
 WINDOW_S = 5.0
 LITTLE_PER_S, MUCH_PER_S = 0.5, 60.0
@@ -135,10 +133,10 @@ async def decided(here: Site, fleets: Mapping[str, Fleet]) -> Mapping[str, Decis
 
 
 @pytest.fixture(scope="module")
-def decisions(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Decision]:
+def decisions(tmp_path_factory: pytest.TempPathFactory, prometheus_program: str) -> Mapping[str, Decision]:
     fleets = {name: fleet_of(name, row) for name, row in ROWS.items()}
     everyone = [one for fleet in fleets.values() for one in fleet]
-    with site(tmp_path_factory.mktemp("meanings"), *everyone) as here:
+    with site(tmp_path_factory.mktemp("meanings"), *everyone, program=prometheus_program) as here:
         here.start()
         return asyncio.run(decided(here, fleets))
 

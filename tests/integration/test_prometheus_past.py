@@ -24,8 +24,6 @@ from planner.sources.prometheus.readings import Selector
 from planner.sources.prometheus.source import PrometheusSource
 from planner.sources.types import PastError
 
-pytestmark = pytest.mark.needs("prometheus")
-
 A = Role.AGGREGATED
 STEP_S = 2.0
 TIMES = 4
@@ -43,13 +41,15 @@ class OwnMetrics(Replica):
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def here(tmp_path_factory: pytest.TempPathFactory, prometheus_program: str) -> Iterator[Site]:
     engines = [
         Replica({"namespace": "chat", "pod": "a-0"}, rate_per_s=20.0, waiting=0.0),
         Replica({"namespace": "chat", "pod": "a-1"}, rate_per_s=10.0, waiting=0.0),
         Replica({"namespace": "code", "pod": "b-0"}, rate_per_s=5.0, waiting=0.0),
     ]
-    with site(tmp_path_factory.mktemp("site"), *engines, OwnMetrics({"service": "sla-planner"})) as made:
+    with site(
+        tmp_path_factory.mktemp("site"), *engines, OwnMetrics({"service": "sla-planner"}), program=prometheus_program
+    ) as made:
         made.start()
         yield made
 

@@ -18,8 +18,6 @@ from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
 from planner.sources.prometheus.source import PrometheusSource
 
-pytestmark = pytest.mark.needs("prometheus")
-
 P, D, A = Role.PREFILL, Role.DECODE, Role.AGGREGATED
 CHAT = Asked(Selector({"namespace": "chat"}, {P: {"role": "prefill"}, D: {"role": "decode"}}), {P: 1, D: 1}, 0.5)
 CODE = Asked(Selector({"namespace": "code"}, {}), {A: 1}, 0.5)
@@ -57,8 +55,10 @@ def value(sampled: Sampled) -> float:
     return sampled.value
 
 
-def test_two_services_of_one_prometheus_are_told_apart_with_one_set_of_queries(tmp_path: Path) -> None:
-    with site(tmp_path, *FLEET) as here:
+def test_two_services_of_one_prometheus_are_told_apart_with_one_set_of_queries(
+    tmp_path: Path, prometheus_program: str
+) -> None:
+    with site(tmp_path, *FLEET, program=prometheus_program) as here:
         here.start()
         both, asked_of_both = asyncio.run(collected(here.url, chat=CHAT, code=CODE))
         _, asked_of_one = asyncio.run(collected(here.url, chat=CHAT))
@@ -78,8 +78,8 @@ def test_two_services_of_one_prometheus_are_told_apart_with_one_set_of_queries(t
     assert asked_of_both == asked_of_one
 
 
-def test_pods_that_are_scraped_twice_count_once(tmp_path: Path) -> None:
-    with site(tmp_path, *FLEET) as here:
+def test_pods_that_are_scraped_twice_count_once(tmp_path: Path, prometheus_program: str) -> None:
+    with site(tmp_path, *FLEET, program=prometheus_program) as here:
         here.start(twice=True)
         samples, _ = asyncio.run(collected(here.url, chat=CHAT))
 
@@ -88,9 +88,9 @@ def test_pods_that_are_scraped_twice_count_once(tmp_path: Path) -> None:
     assert value(samples["chat"].pools[P].running) == 3.0
 
 
-def test_a_selector_that_matches_nothing_says_so(tmp_path: Path) -> None:
+def test_a_selector_that_matches_nothing_says_so(tmp_path: Path, prometheus_program: str) -> None:
     wrong = Asked(Selector({"namespace": "caht"}, {}), {A: 1}, 0.5)
-    with site(tmp_path, *FLEET) as here:
+    with site(tmp_path, *FLEET, program=prometheus_program) as here:
         here.start()
         samples, _ = asyncio.run(collected(here.url, chat=wrong, code=CODE))
 
@@ -100,7 +100,9 @@ def test_a_selector_that_matches_nothing_says_so(tmp_path: Path) -> None:
     assert value(samples["code"].rate_per_s) == near(10.0)
 
 
-def test_while_prometheus_is_down_all_is_absent_with_the_cause_and_it_comes_back_by_itself(tmp_path: Path) -> None:
+def test_while_prometheus_is_down_all_is_absent_with_the_cause_and_it_comes_back_by_itself(
+    tmp_path: Path, prometheus_program: str
+) -> None:
     async def script(url: str) -> None:
         client = PrometheusClient(PrometheusSettings(url, retries=0))
         clock = WallClock(speed=1000.0)  # rounds far apart
@@ -117,6 +119,6 @@ def test_while_prometheus_is_down_all_is_absent_with_the_cause_and_it_comes_back
         assert value((await source.collect("chat")).rate_per_s) > 0
         await source.close()
 
-    with site(tmp_path, *FLEET) as here:
+    with site(tmp_path, *FLEET, program=prometheus_program) as here:
         here.start()
         asyncio.run(script(here.url))

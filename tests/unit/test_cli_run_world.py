@@ -1,0 +1,43 @@
+"""What a running planner takes up of a changed configuration, and what it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from planner.cli.run_world import Asked, outside_of
+from planner.clock import WallClock
+from planner.config import LoadedConfig, load_config
+from planner.errors import UserError
+
+BASE = """\
+budget: {gpus: 8}
+profile: h200-llama-3.1-8b-fp8-tp1
+mode: aggregated
+sla: {isl: 1000, osl: 50, ttft: 500, itl: 50}
+prometheus: {url: 'http://one:9090'}
+"""
+
+
+def loaded(tmp_path: Path, more: str) -> LoadedConfig:
+    path = tmp_path / "planner.yaml"
+    path.write_text(BASE + more)
+    return load_config(path, {}, {})
+
+
+def asked(config: LoadedConfig) -> Asked:
+    return Asked(config, {}, (), 1.0, 0, launchers=True, dry_run=False, state=None, token_file=None, hosts=())
+
+
+def test_other_labels_are_taken_up_and_a_service_that_launchers_do_not_know_is_refused(tmp_path: Path) -> None:
+    begun = loaded(tmp_path, "services: {chat: {metrics: {match: a=b}}, code: {metrics: {match: a=c}}}\n")
+    outside = outside_of(asked(begun), WallClock())
+    assert outside.sources is not None
+    before = outside.sources._source("chat")
+
+    outside.prepare(loaded(tmp_path, "services: {chat: {metrics: {match: a=d}}}\n"))()
+    assert outside.sources._source("chat") is not before
+
+    with pytest.raises(UserError, match=r"^services: new came while the planner runs; its launchers know those it"):
+        outside.prepare(loaded(tmp_path, "services: {chat: {}, new: {}}\n"))
