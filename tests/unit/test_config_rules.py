@@ -97,8 +97,8 @@ def test_an_impossible_agreement_is_refused(section: str, line: str, load: objec
         ("scaling: {stabilisation_down_s: -1}", "scaling.stabilisation_down_s: -1 must be a number of at least 0"),
         (
             "scaling: {stabilisation_down_s: 30}\nprometheus: {url: 'http://p:9090'}",
-            "scaling.stabilisation_down_s: 30 is less than prometheus.window_s, 60 s; after an outage half a window would "
-            "lower the fleet; give at least 60",
+            "scaling.stabilisation_down_s: 30 is less than prometheus.window_s, 60 s; after an outage half a window "
+            "would lower the fleet; give at least 60",
         ),
         (
             "aggregated: {min_replicas: 2}",
