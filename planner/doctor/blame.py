@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from difflib import get_close_matches
 
-from planner.doctor.evidence import carries
 from planner.doctor.finding import Finding, Level
-from planner.sources.prometheus.answers import Labels
+from planner.sources.prometheus.answers import Labels, carries
 
 _FEW = 5
 """Values of a label that are named."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.doctor.evidence import Evidence, ServiceEvidence, carries
+from planner.doctor.evidence import Evidence, ServiceEvidence
 from planner.doctor.finding import Finding, Level, parted
+from planner.sources.prometheus.answers import carries
 
 WARNS = "Prometheus warns: "
 

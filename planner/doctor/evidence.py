@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 from planner.scaling.types import Role, ServiceSamples
-from planner.sources.prometheus.answers import Failure, Labels
+from planner.sources.prometheus.answers import Failure, Labels, carries
 from planner.sources.prometheus.batch import Asked
 from planner.sources.prometheus.detect import Detection
 from planner.sources.prometheus.maps import MetricMap, Quantity
@@ -98,27 +98,10 @@ class Evidence:
     services: tuple[ServiceEvidence, ...] = ()
 
 
-def carries(labels: Labels, wanted: Labels) -> bool:
-    """Whether labels are there with these values. Prometheus leaves an empty label out."""
-    return all(labels.get(name, "") == value for name, value in wanted.items())
-
-
 def shared(first: Collection[Labels], second: Collection[Labels]) -> tuple[Labels, ...]:
     """The series that are among both."""
     keys = {frozenset(series.items()) for series in second}
     return tuple(series for series in first if frozenset(series.items()) in keys)
-
-
-def known_series(maps: Iterable[MetricMap]) -> frozenset[str]:
-    """Every name under which a map may look for something."""
-    return frozenset(
-        each.spelt(series, prefix)
-        for each in maps
-        for prefix in each.spellings
-        for alternatives in each.quantities.values()
-        for alternative in alternatives
-        for series in alternative.needs
-    )
 
 
 def pool_labels(asked: Asked, role: Role) -> Labels:

@@ -8,13 +8,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from planner.clock import Clock
-from planner.doctor.evidence import Evidence, ServiceEvidence, Setup, Wanted, carries, known_series
+from planner.doctor.evidence import Evidence, ServiceEvidence, Setup, Wanted
 from planner.doctor.questions import Questions
 from planner.scaling.types import ServiceSamples
-from planner.sources.prometheus.answers import Answer, Failure, Labels, Vector
-from planner.sources.prometheus.batch import Asked
+from planner.sources.prometheus.answers import Answer, Failure, Labels, Vector, carries
+from planner.sources.prometheus.batch import Grouping, known_series
 from planner.sources.prometheus.detect import detect
-from planner.sources.prometheus.queries import Matcher
 from planner.sources.prometheus.source import Asker, PrometheusSource
 
 _OF_ANOTHER_KIND = Failure("not-prometheus", "prometheus.url: it answers, but not as Prometheus does; check the path")
@@ -29,7 +28,7 @@ async def examine(client: Asker, setup: Setup, wanted: Mapping[str, Wanted], clo
         window_s=setup.window_s, deadline_s=setup.deadline_s, pod_labels=setup.pod_labels,
     )  # fmt: skip
     try:
-        looked = await listener.ask(_look(setup, services.values()))
+        looked = await listener.ask(Grouping.of(services.values()).look(known_series(setup.maps.values())))
         if not isinstance(looked, Vector):
             return Evidence(setup, looked if isinstance(looked, Failure) else _OF_ANOTHER_KIND)
         there = tuple(sample.labels for sample in looked.samples)
@@ -79,18 +78,6 @@ class _Listener:
 
     async def close(self) -> None:
         await self._client.close()
-
-
-def _look(setup: Setup, services: Iterable[Asked]) -> str:
-    """All series that a map knows, by the labels that tell services and pools apart."""
-    labels = dict.fromkeys(
-        label
-        for asked in services
-        for each in (asked.selector.service, *asked.selector.pools.values(), asked.selector.of_router)
-        for label in each
-    )
-    names = Matcher.any_of("__name__", sorted(known_series(setup.maps.values())))
-    return f"count by ({', '.join(dict.fromkeys(('__name__', *labels)))}) ({{{names}}})"
 
 
 async def _examine_service(

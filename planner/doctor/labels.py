@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from planner.doctor.blame import blamed, in_words
-from planner.doctor.evidence import Evidence, ServiceEvidence, carries, known_series, pool_labels, shared
+from planner.doctor.evidence import Evidence, ServiceEvidence, pool_labels, shared
 from planner.doctor.finding import Finding, Level
 from planner.scaling.types import Role
-from planner.sources.prometheus.answers import Labels
+from planner.sources.prometheus.answers import Labels, carries
+from planner.sources.prometheus.batch import known_series
 
 
 def selector(evidence: Evidence, one: ServiceEvidence) -> Iterator[Finding]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from planner.doctor.evidence import Setup, carries, pool_labels, teller
+from planner.doctor.evidence import Setup, pool_labels, teller
 from planner.slo.targets import MS_PER_S
-from planner.sources.prometheus.answers import Answer, Labels, Matrix, Vector
+from planner.sources.prometheus.answers import Answer, Labels, Matrix, Vector, carries
 from planner.sources.prometheus.batch import Asked
 from planner.sources.prometheus.detect import Detection
 from planner.sources.prometheus.maps import Quantity

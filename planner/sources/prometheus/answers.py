@@ -133,3 +133,8 @@ class Again:
 
 
 Answer: TypeAlias = Vector | Matrix | Names | Failure
+
+
+def carries(labels: Labels, wanted: Labels) -> bool:
+    """Whether labels are there with these values. Prometheus leaves an empty label out."""
+    return all(labels.get(name, "") == value for name, value in wanted.items())

@@ -12,7 +12,7 @@ from typing import TypeVar
 from planner.scaling.types import Role, ServiceSamples
 from planner.sources.prometheus.answers import Answer, Labels
 from planner.sources.prometheus.detect import Choice, Detection
-from planner.sources.prometheus.maps import Quantity
+from planner.sources.prometheus.maps import MetricMap, Quantity
 from planner.sources.prometheus.queries import Matcher, Queries, Scope, queries
 from planner.sources.prometheus.readings import Answers, Selector, service_samples
 
@@ -78,6 +78,23 @@ class Grouping:
     def of(cls, services: Collection[Asked]) -> Grouping:
         """Those that any of them has."""
         return cls(_names_of(_engine_labels(services)), _names_of(each.selector.of_router for each in services))
+
+    def look(self, names: Collection[str]) -> str:
+        """PromQL: which of these series there are, under which values of the labels."""
+        labels = dict.fromkeys(("__name__", *self.engines, *self.routers))
+        return f"count by ({', '.join(labels)}) ({{{Matcher.any_of('__name__', sorted(names))}}})"
+
+
+def known_series(maps: Iterable[MetricMap]) -> frozenset[str]:
+    """Every name under which a map may look for something."""
+    return frozenset(
+        each.spelt(series, prefix)
+        for each in maps
+        for prefix in each.spellings
+        for alternatives in each.quantities.values()
+        for alternative in alternatives
+        for series in alternative.needs
+    )
 
 
 def batches(

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.scaling.types import Absent, PoolSamples, Role, Sample, Sampled, ServiceSamples
-from planner.sources.prometheus.answers import Answer, Failure, LabelledSample, Labels, Vector
+from planner.sources.prometheus.answers import Answer, Failure, LabelledSample, Labels, Vector, carries
 from planner.sources.prometheus.detect import Choice
 from planner.sources.prometheus.lengths import squared_variation
 from planner.sources.prometheus.maps import Quantity
@@ -142,7 +142,7 @@ class _Reader:
             return found[0]
         if found:
             return Absent(f"{len(found)} series carry {_in_words(labels)}, such as {_in_words(found[1].labels)}")
-        rejected = next((one for one in answer.rejected if _carries(one.labels, labels)), None)
+        rejected = next((one for one in answer.rejected if carries(one.labels, labels)), None)
         return Absent(f"no series carries {_in_words(labels)}" if rejected is None else f"the value is {rejected.why}")
 
     def _at_s(self, quantity: Quantity, labels: Labels) -> float:
@@ -196,11 +196,6 @@ def _pool(reader: _Reader, role: Role, conflicts: Sequence[str]) -> PoolSamples:
         waiting=reader.read(Quantity.WAITING, role),
         running=reader.read(Quantity.RUNNING, role),
     )
-
-
-def _carries(labels: Labels, wanted: Labels) -> bool:
-    """Prometheus leaves an empty label out."""
-    return all(labels.get(name, "") == value for name, value in wanted.items())
 
 
 def _skewed(skews_s: Sequence[float]) -> tuple[str, ...]:

@@ -11,18 +11,18 @@ Units: seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from planner.clock import Clock
 from planner.scaling.types import Absent, ServiceSamples
 from planner.sources.prometheus.answers import Answer, Failure, Labels, Vector
-from planner.sources.prometheus.batch import Asked, Batch, Grouping, batches
+from planner.sources.prometheus.batch import Asked, Batch, Grouping, batches, known_series
 from planner.sources.prometheus.detect import Detection, detect
 from planner.sources.prometheus.history import Ranger, ahead_s, answers_at
 from planner.sources.prometheus.maps import MetricMap, Quantity
 from planner.sources.prometheus.own import REPLICAS, counts, with_counts
-from planner.sources.prometheus.queries import POD, Matcher
+from planner.sources.prometheus.queries import POD
 from planner.sources.prometheus.readings import Answers, service_samples
 from planner.sources.types import PastError
 
@@ -68,7 +68,7 @@ class PrometheusSource:
         self._deadline_s = deadline_s
         self._pod_labels = pod_labels
         self._grouping = Grouping.of(services.values())
-        self._names = sorted(_series(maps.values()))
+        self._look_for = self._grouping.look(known_series(maps.values()))
         self._found: dict[str, Detection] = {}
         self._looked_s: float | None = None
         self._round: asyncio.Task[Mapping[str, ServiceSamples]] | None = None
@@ -129,9 +129,7 @@ class PrometheusSource:
         known = self._looked_s is not None and now_s - self._looked_s < LOOK_AGAIN_S
         if known and all(detection.choice for detection in self._found.values()):
             return None
-        pattern = Matcher.any_of("__name__", self._names)
-        labels = dict.fromkeys(("__name__", *self._grouping.engines, *self._grouping.routers))
-        answer = await self._query(f"count by ({', '.join(labels)}) ({{{pattern}}})")
+        answer = await self._query(self._look_for)
         if not isinstance(answer, Vector):
             # What was found before is still the best guess.
             return None if self._found else _failure(answer)
@@ -159,18 +157,6 @@ class PrometheusSource:
 
     def _query(self, promql: str) -> Awaitable[Answer]:
         return self._client.query(promql, deadline_s=self._deadline_s)
-
-
-def _series(maps: Iterable[MetricMap]) -> set[str]:
-    """Every name that a map may look for."""
-    return {
-        each.spelt(series, prefix)
-        for each in maps
-        for prefix in each.spellings
-        for alternatives in each.quantities.values()
-        for alternative in alternatives
-        for series in alternative.needs
-    }
 
 
 def _names_under(labels: Labels, found: Vector) -> set[str]:
