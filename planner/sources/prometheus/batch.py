@@ -79,10 +79,13 @@ class Grouping:
         """Those that any of them has."""
         return cls(_names_of(_engine_labels(services)), _names_of(each.selector.of_router for each in services))
 
-    def look(self, names: Collection[str]) -> str:
-        """PromQL: which of these series there are, under which values of the labels."""
+    def look(self, names: Collection[str], of: Collection[Asked] = ()) -> str:
+        """PromQL: which of these series there are, under which values of the labels; `of` these services, or of all."""
         labels = dict.fromkeys(("__name__", *self.engines, *self.routers))
-        return f"count by ({', '.join(labels)}) ({{{Matcher.any_of('__name__', sorted(names))}}})"
+        name = Matcher.any_of("__name__", sorted(names))
+        scopes = [[each.selector.service for each in of], [each.selector.of_router for each in of]] if of else [[]]
+        selectors = dict.fromkeys(f"{{{', '.join(map(str, (name, *_matchers(scope))))}}}" for scope in scopes)
+        return f"count by ({', '.join(labels)}) ({' or '.join(selectors)})"
 
 
 def known_series(maps: Iterable[MetricMap]) -> frozenset[str]:
@@ -147,7 +150,7 @@ def _names_of(labels: Iterable[Labels]) -> tuple[str, ...]:
 
 def _matchers(labels: Sequence[Labels]) -> list[Matcher]:
     """Keep other people's series out, where few values of a label that all services have say how."""
-    shared = set.intersection(*(set(each) for each in labels))
+    shared = set.intersection(*(set(each) for each in labels)) if labels else set()
     matchers = []
     for label in sorted(shared):
         values = sorted({each[label] for each in labels})

@@ -68,7 +68,7 @@ class PrometheusSource:
         self._deadline_s = deadline_s
         self._pod_labels = pod_labels
         self._grouping = Grouping.of(services.values())
-        self._look_for = self._grouping.look(known_series(maps.values()))
+        self._look_for = self._grouping.look(known_series(maps.values()), services.values())
         self._found: dict[str, Detection] = {}
         self._looked_s: float | None = None
         self._round: asyncio.Task[Mapping[str, ServiceSamples]] | None = None
