@@ -32,7 +32,8 @@ def run_once(loaded: LoadedConfig) -> None:
     seen = asyncio.run(asked())
     for name, decision in seen.result.decisions.items():
         click.echo(explain(decision, seen.result.budget))
-        click.echo(f"  remembered {seen.past[name]} past windows; the replicas that report are taken for the fleet")
+        click.echo("\nstands on")
+        click.echo(f"  {seen.past[name]} past windows, and the replicas that report, taken for the whole fleet")
         click.echo()
     for remark in seen.remarks:
         click.echo(f"note: {remark}", err=True)

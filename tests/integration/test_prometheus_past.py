@@ -163,7 +163,7 @@ def test_run_once_explains_a_decision_on_what_is_and_was_and_changes_nothing(her
     assert "arrivals    30." in done.stdout or "arrivals    29." in done.stdout, done.stdout
     assert "replicas  2 ordered, 2 ready" in done.stdout
     assert "aggregated: current 2, wanted " in done.stdout
-    assert "remembered 0 past windows" not in done.stdout
+    assert "\nstands on\n  0 past windows" not in done.stdout
     assert done.stdout.endswith("nothing was changed\n")
 
 

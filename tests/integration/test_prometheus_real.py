@@ -250,3 +250,46 @@ def test_proves_the_server_and_logs_in_and_follows_both_files(place: Place) -> N
 
     with prometheus(place, "--web.config.file=web.yml"):
         assert play(settings, script) == ["credentials", "tls", "unreachable", "good"]
+
+
+MUTUAL = """\
+tls_server_config:
+  {cert_file: server.pem, key_file: server.key, client_ca_file: ours.pem, client_auth_type: RequireAndVerifyClientCert}
+"""
+
+
+def test_proves_who_we_are_where_the_server_asks_for_it_and_follows_a_new_certificate(place: Place) -> None:
+    for name in ("server", "ours", "other"):
+        certificate(place.folder, name)
+    (place.folder / "web.yml").write_text(MUTUAL)
+    cert, key = place.folder / "client.pem", place.folder / "client.key"
+    settings = PrometheusSettings(
+        place.url("https"), ca_file=place.folder / "server.pem", cert_file=cert, key_file=key, threads=1, retries=0
+    )
+
+    async def script(client: PrometheusClient) -> list[bool]:
+        seen = []
+        for name in ("other", "ours"):
+            shutil.copy(place.folder / f"{name}.pem", cert)
+            shutil.copy(place.folder / f"{name}.key", key)
+            if name == "ours":
+                await alive(place, client)
+            seen.append(isinstance(await client.query("vector(1)", deadline_s=PATIENCE_S), Vector))
+        return seen
+
+    with prometheus(place, "--web.config.file=web.yml"):
+        until_it_listens(place)
+        assert play(settings, script) == [False, True]
+
+
+def until_it_listens(place: Place) -> None:
+    """Return once somebody accepts connections: a refused certificate must not be taken for a slow start."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        try:
+            socket.create_connection(("127.0.0.1", place.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError((place.folder / "log").read_text())
