@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=...   the Python (3.11 or newer) that makes $(VENV); otherwise the first suitable one is taken"
 	@echo "  DEMO=...     options of the demo: make demo DEMO='--scenario metrics-lost --serve'"
@@ -31,9 +31,13 @@ demo: $(READY) ## Watch the planner scale a simulated fleet: forty minutes in on
 test: $(READY) ## Run all tests that this machine can run, and name those it cannot
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST)
 
+.PHONY: e2e
+e2e: $(READY) ## Run the end-to-end tests: on a real Kubernetes control plane, and of the page in a browser
+	@$(BIN)/python -m pytest tests/e2e $(PYTEST)
+
 .PHONY: testbed
 testbed: ## Build the real components that some tests need, once, from pinned Go modules (minutes; needs Go)
-	@scripts/testbed
+	@scripts/testbed prometheus kubernetes kwok
 
 .PHONY: check
 check: $(READY) ## Lint, formatting, types, architecture, generated documents

@@ -1,8 +1,8 @@
 """What every test may ask for, and the suites: groups of tests that need something a machine may lack.
 
-A test joins a suite with `@pytest.mark.needs("prophet")`, or by using the fixture `shared_data` or `cluster`. Where the need is not
-met the test is skipped, and the run ends by naming the suite, the cause and the remedy. With CI=true a suite that is
-expected there fails instead: a continuous build that quietly tests less is worse than a red one.
+A test joins a suite with `@pytest.mark.needs("prophet")`, or by using the fixture `shared_data` or `cluster`. Where the
+need is not met the test is skipped, and the run ends by naming the suite, the cause and the remedy. With CI=true a
+suite that is expected there fails instead: a continuous build that quietly tests less is worse than a red one.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ SUITES = {
 }
 
 SUITE_OF_FIXTURE = {"shared_data": "data", "cluster": "kubernetes"}
+"""A test that uses the fixture is of the suite."""
 
 NOT_RUN = "suite not run"
 """Key of the property by which a test's report, which travels between processes, names the suite it missed."""
@@ -113,8 +114,10 @@ def prometheus_program(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Kubernetes control plane that all tests share, each in a namespace and on nodes of its own, and that it leaves
-    running; using it puts the test into the suite `kubernetes`."""
+    """A Kubernetes control plane; using it puts the test into the suite `kubernetes`.
+
+    Tests share it: each has a namespace and nodes of its own, and leaves the API server running.
+    """
     from cluster import Cluster
 
     made = Cluster(tmp_path_factory.mktemp("cluster"), kubernetes=_testbed("kubernetes"), kwok=_testbed("kwok"))

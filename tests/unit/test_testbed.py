@@ -1,7 +1,8 @@
-"""scripts/testbed and the components it builds, with a compiler that only pretends."""
+"""scripts/testbed on made-up components, with a compiler that only pretends; and what each real component pins."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,10 +12,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 COMPONENTS = sorted((REPOSITORY / "testbed").iterdir())
-VERSION = (REPOSITORY / "testbed/prometheus/version").read_text().strip()
 
 TOOLS = ("awk", "bash", "chmod", "dirname", "ls", "mkdir", "mktemp", "mv", "rm", "sed", "tr")
-COMPILES = ': > "${@: -2:1}prometheus"'
+COMPILES = ': > "${@: -2:1}program"'
 DF = "echo heading; echo disk 1 1 {free_mib} 1% /"
 
 
@@ -25,7 +25,7 @@ def put(folder: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A folder that is all the PATH: what the script needs, a roomy disk, and no Go."""
+    """A folder that is all the PATH: what the script needs, a roomy disk, and no Go. Beside it a copy of the script."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for tool in TOOLS:
@@ -33,12 +33,20 @@ def path(tmp_path: Path) -> Path:
         assert found is not None
         (folder / tool).symlink_to(found)
     put(folder, "df", DF.format(free_mib=9000))
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(REPOSITORY / "scripts/testbed", tmp_path / "scripts")
+    for name in ("apple", "pear"):
+        module = tmp_path / "testbed" / name
+        module.mkdir(parents=True)
+        (module / "go.mod").write_text("module testbed\n\ngo 1.26.0\n")
+        (module / "version").write_text("1.2.3\n")
+        (module / "ldflags").write_text("-X main.version=1.2.3\n")
     return folder
 
 
 def scripted(path: Path, *names: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": str(path), "XDG_CACHE_HOME": str(path.parent / "cache"), "HOME": "/nowhere"}
-    command = [shutil.which("bash") or "", str(REPOSITORY / "scripts/testbed"), *names]
+    command = [shutil.which("bash") or "", str(path.parent / "scripts/testbed"), *names]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
@@ -50,16 +58,15 @@ def kept(path: Path) -> list[str]:
 
 def test_builds_a_component_once_and_prints_its_folder(path: Path) -> None:
     put(path, "go", COMPILES)
-    first = scripted(path, "prometheus")
+    first = scripted(path, "apple")
     put(path, "go", "exit 1")
 
-    second = scripted(path, "prometheus")
+    second = scripted(path, "apple")
 
-    folder = f"prometheus-{VERSION}"
     assert first.returncode == second.returncode == 0
-    assert first.stdout == second.stdout == f"{path.parent}/cache/sla-planner/testbed/{folder}\n"
+    assert first.stdout == second.stdout == f"{path.parent}/cache/sla-planner/testbed/apple-1.2.3\n"
     assert second.stderr == ""
-    assert kept(path) == [folder, f"{folder}/prometheus"]
+    assert kept(path) == ["apple-1.2.3", "apple-1.2.3/program"]
 
 
 def test_builds_all_when_none_is_named(path: Path) -> None:
@@ -67,7 +74,27 @@ def test_builds_all_when_none_is_named(path: Path) -> None:
 
     printed = scripted(path).stdout.splitlines()
 
-    assert [line.rpartition("/")[2].rpartition("-")[0] for line in printed] == [each.name for each in COMPONENTS]
+    assert [Path(line).name for line in printed] == ["apple-1.2.3", "pear-1.2.3"]
+
+
+def test_a_component_finishes_its_folder_from_its_module(path: Path) -> None:
+    put(path, "go", COMPILES)
+    put(path.parent / "testbed/pear", "after", 'mv "$1/program" "$1/pear"; mkdir "$1/${PWD##*/}-was-here"')
+
+    scripted(path, "pear")
+
+    assert kept(path) == ["pear-1.2.3", "pear-1.2.3/pear", "pear-1.2.3/pear-was-here"]
+
+
+def test_a_folder_that_cannot_be_finished_is_not_kept(path: Path) -> None:
+    put(path, "go", COMPILES)
+    put(path.parent / "testbed/pear", "after", "exit 1")
+
+    done = scripted(path, "pear")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("error: pear was built and not finished; what testbed/pear/after said stands above\n")
+    assert kept(path) == []
 
 
 @pytest.mark.parametrize(
@@ -76,12 +103,12 @@ def test_builds_all_when_none_is_named(path: Path) -> None:
         (
             None,
             9000,
-            ["prometheus"],
-            r"error: prometheus is built with Go, and there is no go .*; install Go [\d.]+ or",
+            ["apple"],
+            r"error: apple is built with Go, and there is no go .*; install Go [\d.]+ or",
         ),
-        ("exit 1", 9000, ["prometheus"], r"error: prometheus was not built; what Go said stands above"),
-        (COMPILES, 4999, ["prometheus"], r"error: \S+ has 4999 MiB free, .* takes up to 5000; make room, or set XDG_"),
-        (COMPILES, 9000, ["nginx"], r"error: nginx is no component; these are: .*prometheus"),
+        ("exit 1", 9000, ["apple"], r"error: apple was not built; what Go said stands above"),
+        (COMPILES, 5999, ["apple"], r"error: \S+ has 5999 MiB free, .* takes up to 6000; make room, or set XDG_"),
+        (COMPILES, 9000, ["nginx"], r"error: nginx is no component; these are: apple pear"),
     ],
     ids=["no Go", "a build that fails", "a full disk", "an unknown name"],
 )
@@ -109,3 +136,4 @@ def test_a_component_pins_what_it_builds(component: Path) -> None:
     assert version in (component / "ldflags").read_text()
     assert sums
     assert [line for line in sums if not re.fullmatch(r"\S+ v\S+ h1:\S{44}", line)] == []
+    assert [each.name for each in component.iterdir() if os.access(each, os.X_OK)] in ([], ["after"])
