@@ -57,6 +57,10 @@ class Pace:
     """The first tick waits so long for what was before."""
 
 
+Tell = Callable[[Decision, Applied | None, tuple[str, ...]], None]
+"""Told of each decision, what became of it (None when nothing was to change), and what is wrong with its service."""
+
+
 class _Adopted(NamedTuple):
     """Settings to decide by from the next tick on, and their documents."""
 
@@ -78,6 +82,7 @@ class ControlLoop:
         journal: JournalFiles | None = None,
         controls: Controls | None = None,
         historian: Historian | None = None,
+        tell: Tell = lambda _decision, _applied, _trouble: None,
         pace: Pace | None = None,
         compute: Compute = asyncio.to_thread,
     ) -> None:
@@ -89,6 +94,7 @@ class ControlLoop:
         self._clock = clock
         self._pace = pace or Pace()
         self._compute = compute
+        self._tell = tell
         self._state = initial_state(settings, clock.now_s())
         self._stopping = asyncio.Event()
         self._adopted: _Adopted | None = None
@@ -162,6 +168,8 @@ class ControlLoop:
             self._log(decision)
             if decision.changes:
                 self._hand_over(number, decision, controls)
+            else:
+                self._tell(decision, None, self.watch.trouble(decision.service))
         self.desk.publish(self._clock.now_s())
 
     def trouble(self, kind: str, text: str) -> None:
@@ -232,15 +240,15 @@ class ControlLoop:
         pause = controls.dry_run or controls.paused.get(service)
         if pause is not None:
             status: Status = "dry-run" if controls.dry_run is not None else "paused"
-            self._settle(number, service, Applied(status, f"would set {_in_words(plan)}; {pause.by}: {pause.why}"))
+            self._settle(number, decision, Applied(status, f"would set {_in_words(plan)}; {pause.by}: {pause.why}"))
         elif service in self._applying:
-            self._settle(number, service, Applied("failed", "the plan before this one is still being handed over"))
+            self._settle(number, decision, Applied("failed", "the plan before this one is still being handed over"))
         else:
-            task = asyncio.create_task(self._apply(number, plan), name=f"apply {service}")
+            task = asyncio.create_task(self._apply(number, decision, plan), name=f"apply {service}")
             self._applying[service] = task
             task.add_done_callback(lambda _: self._applying.pop(service, None))
 
-    async def _apply(self, number: int, plan: Plan) -> None:
+    async def _apply(self, number: int, decision: Decision, plan: Plan) -> None:
         limit_s = self._pace.apply_timeout_s
         try:
             applied = await within(self._clock, limit_s, self._connector.apply(plan))
@@ -250,15 +258,16 @@ class ControlLoop:
         except Exception as error:
             log.exception("handing over a plan failed", extra={"service": plan.service})
             applied = Applied("failed", f"{type(error).__name__}: {error}")
-        self._settle(number, plan.service, applied)
+        self._settle(number, decision, applied)
         self.desk.publish(self._clock.now_s())
 
-    def _settle(self, number: int, service: str, applied: Applied) -> None:
-        now_s = self._clock.now_s()
+    def _settle(self, number: int, decision: Decision, applied: Applied) -> None:
+        now_s, service = self._clock.now_s(), decision.service
         level = logging.WARNING if applied.status in ("failed", "refused") else logging.INFO
         log.log(level, "%s: %s", applied.status, applied.detail, extra={"service": service, "tick": number})
         self.scribe.event(Outcome(number, service, applied.status, applied.detail, now_s))
         self.desk.settle(number, service, applied)
+        self._tell(decision, applied, self.watch.trouble(service))
 
     def _log(self, decision: Decision) -> None:
         if not decisions.isEnabledFor(logging.INFO):

@@ -78,6 +78,7 @@ SUITES = {
     "browser": Suite(_lacks_browser, "apt-get install chromium && make test", expected_on_ci=False),
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
     "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
+    "helm": Suite(_lacks_components("helm"), "make testbed && make test"),
     "kubernetes": Suite(_lacks_components("kubernetes", "kwok"), "make testbed && make test"),
     "prometheus": Suite(_lacks_program("prometheus"), "apt-get install prometheus && make test", expected_on_ci=False),
     "prometheus3": Suite(_lacks_components("prometheus"), "make testbed && make test"),
@@ -86,7 +87,12 @@ SUITES = {
     "estimate": Suite(_lacks_module("aiconfigurator_core"), "make clean && make test PYTHON=python3.13"),
 }
 
-SUITE_OF_FIXTURE = {"shared_data": "data", "cluster": "kubernetes"}
+SUITE_OF_FIXTURE = {
+    "shared_data": "data",
+    "cluster": "kubernetes",
+    "helm_program": "helm",
+    "newest_prometheus": "prometheus3",
+}
 """A test that uses the fixture is of the suite."""
 
 NOT_RUN = "suite not run"
@@ -110,6 +116,18 @@ def shared_data() -> Path:
 def prometheus_program(request: pytest.FixtureRequest) -> str:
     """A Prometheus to start; each test that uses it runs with the 2.x on the path, and with the 3.x of the test bed."""
     return "prometheus" if request.param == "prometheus" else str(_testbed("prometheus") / "prometheus")
+
+
+@pytest.fixture(scope="session")
+def newest_prometheus() -> str:
+    """The Prometheus of the test bed, for tests that need one and are not about it."""
+    return str(_testbed("prometheus") / "prometheus")
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> str:
+    """The helm of the test bed."""
+    return str(_testbed("helm") / "helm")
 
 
 @pytest.fixture(scope="session")

@@ -49,11 +49,14 @@ _PATH = click.Path(path_type=Path)
     help="Where to keep the journal and people's orders over a restart. Default: nothing is kept.",
 )
 @click.option("--token-file", type=_PATH, metavar="FILE", help="The token that orders to the planner need.")
+@click.option("--kubeconfig", type=_PATH, metavar="FILE", help="How to reach the cluster. Default: as kubectl does.")
+@click.option("--lease", metavar="NAMESPACE/NAME", help="Of several planners, the one that holds this Lease writes.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name the API answers to; .NAME: all below it.")
 @listen_option("127.0.0.1:8080")
 def command(
     traces: tuple[str, ...], speed: float, seed: int, launchers: bool, dry_run: bool, once: bool,
-    state: Path | None, token_file: Path | None, hosts: tuple[str, ...], listen: str, **options: Any,
+    state: Path | None, token_file: Path | None, kubeconfig: Path | None, lease: str | None, hosts: tuple[str, ...],
+    listen: str, **options: Any,
 ) -> None:  # fmt: skip
     """Decide every interval how many replicas each service needs, and see to it.
 
@@ -78,18 +81,21 @@ def command(
         raise UserError("--token-file: is missing; launchers show that they may take orders by the token in it")
     configure(sys.stderr)
     listener = listening(*address(listen))
-    asyncio.run(
-        _run(Asked(loaded, options, traces, speed, seed, launchers, dry_run, state, token_file, hosts), listener)
-    )
+    asked = Asked(loaded, options, traces, speed, seed, launchers, dry_run, state, token_file, hosts, kubeconfig, lease)
+    asyncio.run(_run(asked, listener))
 
 
 def _refuse_what_cannot_run(loaded: LoadedConfig, launchers: bool, speed: float) -> None:
+    from planner.cli.run_kubernetes import has_targets
     from planner.errors import UserError
 
     if all(service.prometheus.url is None for service in loaded.config.services.values()):
         raise UserError("prometheus.url: is not set; give it, or rehearse on a simulated fleet with --rehearse demo")
-    if not launchers:
-        raise UserError("--launchers: is missing; without --rehearse, launchers of yours start the replicas")
+    if launchers == has_targets(loaded.config.services):
+        raise UserError(
+            "--launchers, kubernetes: give one of them, objects of a cluster such as "
+            "kubernetes.prefill: Deployment/vllm-prefill, or launchers of yours that start the replicas"
+        )
     if speed != 1:
         raise UserError(f"--speed: {speed!r} is for a rehearsal; real time passes at its own")
 
@@ -117,7 +123,7 @@ async def _run(asked: Asked, listener: socket) -> None:
     outside = outside_of(asked, clock)
     loop = ControlLoop(
         settings, outside.source, outside.connector, clock,
-        journal=journal, controls=controls, historian=outside.sources,
+        journal=journal, controls=controls, historian=outside.sources, tell=outside.tell,
     )  # fmt: skip
     keep = partial(write_controls, controls_file) if controls_file is not None else (lambda _: None)
     steering = Steering(loop.desk, clock, loop.scribe, keep)
@@ -129,7 +135,7 @@ async def _run(asked: Asked, listener: socket) -> None:
     host, port = listener.getsockname()[:2]
     log.info("serving http://%s:%s/", host, port)
     file = asked.options["config_file"] or os.environ.get("PLANNER_CONFIG")
-    beside = []
+    beside = [] if outside.hands is None else [*outside.hands.beside(loop, clock)]
     if file is not None:
         reload = Reload(Path(file), lambda: config_from_options(asked.options), loop, clock, outside.prepare)
         beside.append(reload.watch)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from planner.cli.prometheus import Sources
+    from planner.cli.run_kubernetes import Hands
     from planner.clock import WallClock
     from planner.config import LoadedConfig
     from planner.connectors.types import Connector
     from planner.connectors.virtual import VirtualConnector
+    from planner.loop import Tell
     from planner.sim.baselines.contenders import World
     from planner.sources.types import Source
 
@@ -36,6 +38,8 @@ class Asked:
     state: Path | None
     token_file: Path | None
     hosts: tuple[str, ...]
+    kubeconfig: Path | None = None
+    lease: str | None = None
 
     def kept(self, name: str) -> Path | None:
         """A file of the state folder; None when nothing is kept."""
@@ -53,6 +57,13 @@ class Outside:
     """The source, where it is real."""
     launchers: VirtualConnector | None = None
     """The connector, where launchers poll it."""
+    hands: Hands | None = None
+    """What is behind the connector, where that is Kubernetes."""
+
+    @property
+    def tell(self) -> Tell:
+        """Who is told of decisions."""
+        return (lambda _decision, _applied, _trouble: None) if self.hands is None else self.hands.say
 
     def prepare(self, loaded: LoadedConfig) -> Callable[[], None]:
         """What takes up another configuration when called. Raises UserError when that cannot be while running."""
@@ -61,7 +72,7 @@ class Outside:
         new = sorted(set(loaded.config.services) - self.services)
         if new:
             raise UserError(
-                f"services: {', '.join(new)} came while the planner runs; its launchers know those it began with, "
+                f"services: {', '.join(new)} came while the planner runs; its connector knows those it began with, "
                 "so restart it"
             )
         return (lambda: None) if self.sources is None else self.sources.prepare(loaded.config.services)
@@ -74,9 +85,14 @@ def outside_of(asked: Asked, clock: WallClock) -> Outside:
     if not asked.traces:
         from planner.cli.prometheus import Sources
 
-        assert launchers is not None
         sources = Sources(asked.loaded.config.services, clock)
-        return Outside(sources, launchers, services, sources, launchers)
+        if launchers is not None:
+            return Outside(sources, launchers, services, sources, launchers)
+        from planner.cli.run_kubernetes import hands
+        from planner.config import build_settings
+
+        ours = hands(asked.loaded.config.services, build_settings(asked.loaded), clock, asked.kubeconfig, asked.lease)
+        return Outside(sources, ours.connector, services, sources, hands=ours)
     from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
 
     world = _world(asked)

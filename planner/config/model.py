@@ -12,6 +12,7 @@ from typing import Literal, NoReturn, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from planner.config.kubernetes import Kubernetes
 from planner.config.metrics import Metrics, Prometheus
 from planner.config.section import NotNegative, Positive, Section
 from planner.config.simulation import Simulation
@@ -302,6 +303,7 @@ class Service(Section):
     scaling: Scaling = Field(default=Scaling(), description=str(Scaling.__doc__))
     prometheus: Prometheus = Field(default=Prometheus(), description=str(Prometheus.__doc__))
     metrics: Metrics = Field(default=Metrics(), description=str(Metrics.__doc__))
+    kubernetes: Kubernetes = Field(default=Kubernetes(), description=str(Kubernetes.__doc__))
     priority: int = Field(
         default=0,
         description="Services with a higher number are served first when the budget is short. 0, because services "

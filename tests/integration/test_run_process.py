@@ -233,7 +233,11 @@ def test_it_runs_on_a_real_prometheus_sees_it_go_and_come_back_and_never_lowers_
     ("options", "message"),
     [
         pytest.param([], "error: prometheus.url: is not set; give it, or rehearse", id="no source"),
-        pytest.param(["--set", "prometheus.url=http://x:1"], "error: --launchers: is missing", id="no connector"),
+        pytest.param(
+            ["--set", "prometheus.url=http://x:1"],
+            "error: --launchers, kubernetes: give one of them",
+            id="no connector",
+        ),
         pytest.param(["--rehearse", "demo", "--speed", "0"], "error: --speed: 0.0 must be above 0", id="speed"),
         pytest.param(
             ["--rehearse", "demo", "--listen", "8080"], "error: --listen: '8080' must be HOST:PORT", id="listen"

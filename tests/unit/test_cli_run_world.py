@@ -39,5 +39,5 @@ def test_other_labels_are_taken_up_and_a_service_that_launchers_do_not_know_is_r
     outside.prepare(loaded(tmp_path, "services: {chat: {metrics: {match: a=d}}}\n"))()
     assert outside.sources._source("chat") is not before
 
-    with pytest.raises(UserError, match=r"^services: new came while the planner runs; its launchers know those it"):
+    with pytest.raises(UserError, match=r"^services: new came while the planner runs; its connector knows those"):
         outside.prepare(loaded(tmp_path, "services: {chat: {}, new: {}}\n"))

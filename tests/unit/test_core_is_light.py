@@ -23,6 +23,7 @@ print(*sys.modules)
 """
 
 HEAVY = {
+    "aiohttp",
     "click",
     "fastapi",
     "kubernetes",

@@ -1,0 +1,323 @@
+"""The connector over a cluster that is only pretended: what it reads, writes, refuses and remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import pytest
+
+from planner.clock import VirtualClock
+from planner.connectors.kubernetes.api_errors import ApiError
+from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
+from planner.connectors.kubernetes.kinds import Kind
+from planner.connectors.kubernetes.kinds_paths import Object
+from planner.connectors.kubernetes.kinds_table import kind_of
+from planner.connectors.kubernetes.lease import NotLeadingError
+from planner.connectors.kubernetes.selectors import selects
+from planner.connectors.kubernetes.targets import ObjectRef, target_of
+from planner.connectors.kubernetes.writers import Policy
+from planner.connectors.types import Applied, Plan
+from planner.scaling.types import Absent, Role, Sample
+
+P, D = Role.PREFILL, Role.DECODE
+PREFILL, DECODE = target_of("Deployment/prefill", "llm"), target_of("Deployment/decode", "llm")
+GRAPH = "DynamoGraphDeployment/graph"
+NOW_S = 1000.0
+
+
+def deployment(name: str, replicas: int = 2, gpus: int = 1, **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "llm", "uid": f"uid-{name}", "resourceVersion": "7", "generation": 1}
+        | metadata,
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}]}},
+        },
+        "status": {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas},
+    }
+
+
+def graph(prefill: int = 2, decode: int = 2) -> dict[str, Any]:
+    service = {"resources": {"limits": {"gpu": "1"}}}
+    services = {"P": {"replicas": prefill, **service}, "D": {"replicas": decode, **service}}
+    return {
+        "apiVersion": "nvidia.com/v1alpha1",
+        "kind": "DynamoGraphDeployment",
+        "metadata": {"name": "graph", "namespace": "llm", "uid": "uid-graph", "resourceVersion": "7"},
+        "spec": {"services": services},
+    }
+
+
+def pod(app: str, number: int, ready: bool = True) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{app}-{number}", "namespace": "llm", "labels": {"app": app}},
+        "spec": {"nodeName": "gpu-0"},
+        "status": {
+            "phase": "Running",
+            "conditions": [
+                {"type": "PodScheduled", "status": "True"},
+                {"type": "Ready", "status": "True" if ready else "False"},
+            ],
+        },
+    }
+
+
+class Pretended:
+    """A cluster, its API server, and the lease."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = {each["metadata"]["name"]: each for each in objects}
+        self.pods_of: dict[str, list[Object]] = {}
+        self.others: list[dict[str, Any]] = []
+        self.patches: list[tuple[str, Object]] = []
+        self.fails: ApiError | None = None
+        self.leads = True
+        self.put_in: list[Object] = []
+
+    def find(self, ref: ObjectRef) -> tuple[Kind, Object] | Absent:
+        target = self.objects.get(ref.name)
+        if target is None:
+            return Absent(f"{ref}: there is no such object; create it, or correct the target")
+        return kind_of(target["apiVersion"], target["kind"], f"{target['kind'].lower()}s"), target
+
+    def pods(self, namespace: str, selector: str) -> list[Object] | Absent:
+        matches = selects(selector)
+        every = [each for pods in self.pods_of.values() for each in pods]
+        return [each for each in every if matches(each["metadata"]["labels"])]
+
+    def put(self, ref: ObjectRef, written: Object) -> None:
+        self.put_in.append(written)
+        self.objects[ref.name] = copy.deepcopy(dict(written))
+
+    def path(self, ref: ObjectRef, sub: str | None = None) -> str:
+        return f"{ref.name}{'/' + sub if sub else ''}"
+
+    async def get(self, group: str, kind: str, namespace: str, name: str) -> Object | None:
+        found = [each for each in self.others if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+        return found[0] if found else None
+
+    async def all(self, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
+        return tuple(each for each in self.others if each["kind"] == kind)
+
+    def fence(self) -> None:
+        if not self.leads:
+            raise NotLeadingError("not leading: Lease llm/sla-planner, holder: other")
+
+
+class Server:
+    """The API server of a cluster that is only pretended."""
+
+    def __init__(self, pretended: Pretended) -> None:
+        self._of = pretended
+
+    async def get(self, path: str, **params: str | int) -> dict[str, Any]:
+        raise ApiError(404, "NotFound")
+
+    async def patch(self, path: str, body: Object) -> dict[str, Any]:
+        if self._of.fails is not None:
+            raise self._of.fails
+        self._of.patches.append((path, body))
+        answer: dict[str, Any] = {"metadata": {"resourceVersion": "8"}, "spec": copy.deepcopy(dict(body["spec"]))}
+        if not path.endswith("/scale"):
+            target = copy.deepcopy(self._of.objects[path])
+            target["metadata"]["resourceVersion"] = "8"
+            for name, service in body["spec"].get("services", {}).items():
+                target["spec"]["services"][name] |= service
+            return target
+        return answer
+
+    async def close(self) -> None: ...
+
+
+def connector(
+    pretended: Pretended, policy: Policy | None = None, pools: Mapping[Role, Pool] | None = None
+) -> tuple[KubernetesConnector, VirtualClock]:
+    clock = VirtualClock(NOW_S)
+    chosen = pools or {P: Pool(PREFILL, 1), D: Pool(DECODE, 1)}
+    made = KubernetesConnector(
+        Server(pretended), pretended, {"chat": chosen}, {"chat": policy or Policy()}, clock, pretended.fence
+    )
+    return made, clock
+
+
+def play(script: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(script())
+
+
+def applied(pretended: Pretended, replicas: Mapping[Role, int], **options: Any) -> Applied:
+    made, _ = connector(pretended, **options)
+
+    async def script() -> Applied:
+        await made.read("chat")
+        return await made.apply(Plan("chat", replicas, "1"))
+
+    result: Applied = play(script)
+    return result
+
+
+def test_counts_are_read_from_the_object_and_its_pods() -> None:
+    pretended = Pretended(deployment("prefill", 3), deployment("decode", 1))
+    pretended.pods_of = {
+        "prefill": [pod("prefill", 0), pod("prefill", 1, ready=False)],
+        "decode": [pod("decode", 0)],
+    }
+    made, _ = connector(pretended)
+
+    read = play(lambda: made.read("chat"))
+
+    def count(value: float) -> Sample:
+        return Sample(value, NOW_S)
+
+    assert (read[P].wanted, read[P].ready, read[P].starting) == (count(3), count(1), count(1))
+    assert (read[D].wanted, read[D].ready, read[D].rolling_out) == (count(1), count(1), count(0))
+
+
+def test_a_target_that_is_not_there_is_absent_with_the_cause_and_never_zero() -> None:
+    made, _ = connector(Pretended(deployment("prefill")))
+
+    read = play(lambda: made.read("chat"))
+
+    cause = Absent("Deployment llm/decode: there is no such object; create it, or correct the target")
+    assert [getattr(read[D], name) for name in ("wanted", "ready", "starting", "draining")] == [cause] * 4
+    assert isinstance(read[P].wanted, Sample)
+
+
+def test_a_plan_is_one_patch_an_object_fewer_first_each_with_the_version_it_was_decided_on() -> None:
+    pretended = Pretended(deployment("prefill", 2), deployment("decode", 4))
+
+    done = applied(pretended, {P: 3, D: 2})
+
+    assert done == Applied("applied", "Deployment llm/decode: replicas to 2; Deployment llm/prefill: replicas to 3")
+    assert pretended.patches == [
+        ("decode/scale", {"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 2}}),
+        ("prefill/scale", {"metadata": {"resourceVersion": "7"}, "spec": {"replicas": 3}}),
+    ]
+    assert [each["spec"]["replicas"] for each in pretended.put_in] == [2, 3]
+    assert {each["metadata"]["resourceVersion"] for each in pretended.put_in} == {"8"}
+
+
+def test_two_counts_of_one_object_change_in_one_patch() -> None:
+    pretended = Pretended(graph())
+    pools = {role: Pool(target_of(f"{GRAPH}#{role.value[0].upper()}", "llm"), 1) for role in (P, D)}
+
+    done = applied(pretended, {P: 3, D: 1}, pools=pools)
+
+    assert done.status == "applied", done
+    ((path, body),) = pretended.patches
+    assert path == "graph"
+    assert {name: service["replicas"] for name, service in body["spec"]["services"].items()} == {"P": 3, "D": 1}
+
+
+def test_what_is_so_already_is_left_alone() -> None:
+    pretended = Pretended(deployment("prefill", 3), deployment("decode", 2))
+
+    assert applied(pretended, {P: 3}) == Applied("unchanged", "Deployment llm/prefill is so already")
+    assert pretended.patches == []
+
+
+HPA = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "rival", "namespace": "llm"},
+    "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "prefill"}},
+}
+OWNED: dict[str, Any] = {
+    "ownerReferences": [{"apiVersion": "production-stack.vllm.ai/v1alpha1", "kind": "VLLMRuntime", "name": "runtime",
+                         "controller": True}]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "others", "why"),
+    [
+        pytest.param(deployment("prefill"), [HPA], "HorizontalPodAutoscaler rival scales it", id="HPA"),
+        pytest.param(deployment("prefill", **OWNED), [], "VLLMRuntime runtime owns it", id="owner"),
+        pytest.param(
+            deployment("prefill", gpus=4), [], "a replica holds 4 GPUs, and the budget counts 1", id="other GPUs"
+        ),
+        pytest.param(deployment("prefill", gpus=0), [], "gpus_per_replica", id="no GPUs"),
+    ],
+)
+def test_what_would_be_fought_over_or_miscounted_is_refused(
+    target: dict[str, Any], others: list[dict[str, Any]], why: str
+) -> None:
+    pretended = Pretended(target, deployment("decode"))
+    pretended.others = others
+
+    done = applied(pretended, {P: 3})
+
+    assert done.status == "refused"
+    assert why in done.detail
+    assert pretended.patches == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        pytest.param(ApiError(409, "Conflict"), "failed", "changed meanwhile; decided anew", id="conflict"),
+        pytest.param(ApiError(403, "Forbidden", "PATCH x"), "refused", "ServiceAccount", id="forbidden"),
+        pytest.param(ApiError(500, "InternalError"), "failed", "500 InternalError", id="500"),
+        pytest.param(ApiError(None, "Timeout", "nothing came"), "failed", "nothing came", id="timeout"),
+    ],
+)
+def test_a_patch_that_did_not_succeed_is_said_and_remembered_as_nothing(
+    error: ApiError, status: str, says: str
+) -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    pretended.fails = error
+
+    done = applied(pretended, {P: 3})
+
+    assert (done.status, says in done.detail) == (status, True), done
+    assert pretended.put_in == []
+
+
+def test_only_the_leader_writes() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    pretended.leads = False
+
+    assert applied(pretended, {P: 3}) == Applied("paused", "not leading: Lease llm/sla-planner, holder: other")
+    assert pretended.patches == []
+
+
+def test_a_count_that_somebody_else_sets_is_respected_for_a_while() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, clock = connector(pretended, Policy("respect", 600.0))
+
+    async def script() -> list[str]:
+        await made.read("chat")
+        done = [await made.apply(Plan("chat", {P: 3}, "1"))]
+        target = pretended.objects["prefill"]
+        target["spec"]["replicas"] = 5
+        target["metadata"]["managedFields"] = [
+            {"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-21T13:00:00Z",
+             "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        ]  # fmt: skip
+        for seconds in (0.0, 599.0, 2.0):
+            await clock.advance(seconds)
+            await made.read("chat")
+            done.append(await made.apply(Plan("chat", {P: 3}, "2")))
+        return [each.status for each in done]
+
+    assert play(script) == ["applied", "paused", "paused", "applied"]
+    assert [body["spec"]["replicas"] for _, body in pretended.patches] == [3, 3]
+
+
+def test_the_echo_of_our_own_write_is_nobody_elses_change() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, _ = connector(pretended, Policy("pause"))
+
+    async def script() -> list[str]:
+        statuses: list[str] = []
+        for count in (3, 4, 5):
+            await made.read("chat")
+            statuses.append((await made.apply(Plan("chat", {P: count}, "1"))).status)
+        return statuses
+
+    assert play(script) == ["applied"] * 3
