@@ -24,22 +24,20 @@ from typing import Any, NamedTuple
 
 from planner.backfill import Backfill
 from planner.clock import Clock
-from planner.connectors.types import Applied, Connector, Plan, Status
+from planner.connectors.types import Connector
 from planner.controls import Controls, held
 from planner.desk import Desk
 from planner.errors import UserError
-from planner.journal import JournalFiles, Outcome, Trouble
-from planner.scaling.decision import Decision
+from planner.hand_over import HandOver, Tell, say_nothing
+from planner.journal import JournalFiles, Trouble
 from planner.scaling.settings import PlannerSettings
 from planner.scaling.state import PlannerState, ServiceState, initial_state
 from planner.scaling.tick import tick
 from planner.scribe import Scribe
 from planner.sources.types import Historian, Source
-from planner.watch import BREATH, Watch, within
+from planner.watch import BREATH, Watch
 
 log = logging.getLogger("planner.loop")
-decisions = logging.getLogger("planner.decisions")
-"""A line for each decision, and so apart."""
 
 Compute = Callable[..., Awaitable[Any]]
 """Runs a function with its arguments, by default in a thread."""
@@ -55,10 +53,6 @@ class Pace:
     apply_timeout_s: float = 20.0
     recall_timeout_s: float = 60.0
     """The first tick waits so long for what was before."""
-
-
-Tell = Callable[[Decision, Applied | None, tuple[str, ...]], None]
-"""Told of each decision, what became of it (None when nothing was to change), and what is wrong with its service."""
 
 
 class _Adopted(NamedTuple):
@@ -82,7 +76,7 @@ class ControlLoop:
         journal: JournalFiles | None = None,
         controls: Controls | None = None,
         historian: Historian | None = None,
-        tell: Tell = lambda _decision, _applied, _trouble: None,
+        tell: Tell = say_nothing,
         pace: Pace | None = None,
         compute: Compute = asyncio.to_thread,
     ) -> None:
@@ -94,16 +88,17 @@ class ControlLoop:
         self._clock = clock
         self._pace = pace or Pace()
         self._compute = compute
-        self._tell = tell
         self._state = initial_state(settings, clock.now_s())
         self._stopping = asyncio.Event()
         self._adopted: _Adopted | None = None
-        self._applying: dict[str, asyncio.Task[None]] = {}
         self.watch = Watch(source, connector, clock, self._pace.collect_timeout_s)
         in_force = (controls or Controls()).only(settings.services).at(clock.now_s())
         held(settings, in_force.holds)
         self.desk = Desk(settings, in_force, clock.now_s(), self._interval_s)
         self.scribe = Scribe(journal, self.desk)
+        self._hand_over = HandOver(
+            connector, clock, self.desk, self.scribe, self.watch.trouble, tell, self._pace.apply_timeout_s
+        )
         self._backfill = None
         if historian is not None:
             self._backfill = Backfill(historian, clock, self._lead_s, compute, self._note_past)
@@ -165,11 +160,7 @@ class ControlLoop:
         for index, decision in enumerate(result.decisions.values()):
             if index % BREATH == 0:
                 await asyncio.sleep(0)
-            self._log(decision)
-            if decision.changes:
-                self._hand_over(number, decision, controls)
-            else:
-                self._tell(decision, None, self.watch.trouble(decision.service))
+            self._hand_over.decided(number, decision, controls)
         self.desk.publish(self._clock.now_s())
 
     def trouble(self, kind: str, text: str) -> None:
@@ -232,52 +223,6 @@ class ControlLoop:
         self.scribe.begin(config, profiles, self._state)
         self.desk.publish(now_s)
 
-    # --- handing plans over -----------------------------------------------------------------------------------------
-
-    def _hand_over(self, number: int, decision: Decision, controls: Controls) -> None:
-        service = decision.service
-        plan = Plan(service, decision.plan, f"{round(decision.at_s * 1000):015d}")
-        pause = controls.dry_run or controls.paused.get(service)
-        if pause is not None:
-            status: Status = "dry-run" if controls.dry_run is not None else "paused"
-            self._settle(number, decision, Applied(status, f"would set {_in_words(plan)}; {pause.by}: {pause.why}"))
-        elif service in self._applying:
-            self._settle(number, decision, Applied("failed", "the plan before this one is still being handed over"))
-        else:
-            task = asyncio.create_task(self._apply(number, decision, plan), name=f"apply {service}")
-            self._applying[service] = task
-            task.add_done_callback(lambda _: self._applying.pop(service, None))
-
-    async def _apply(self, number: int, decision: Decision, plan: Plan) -> None:
-        limit_s = self._pace.apply_timeout_s
-        try:
-            applied = await within(self._clock, limit_s, self._connector.apply(plan))
-        except TimeoutError:
-            applied = Applied("failed", f"no answer within {limit_s:g} s")
-        # Whatever an outside system can throw must stay this service's own trouble.
-        except Exception as error:
-            log.exception("handing over a plan failed", extra={"service": plan.service})
-            applied = Applied("failed", f"{type(error).__name__}: {error}")
-        self._settle(number, decision, applied)
-        self.desk.publish(self._clock.now_s())
-
-    def _settle(self, number: int, decision: Decision, applied: Applied) -> None:
-        now_s, service = self._clock.now_s(), decision.service
-        level = logging.WARNING if applied.status in ("failed", "refused") else logging.INFO
-        log.log(level, "%s: %s", applied.status, applied.detail, extra={"service": service, "tick": number})
-        self.scribe.event(Outcome(number, service, applied.status, applied.detail, now_s))
-        self.desk.settle(number, service, applied)
-        self._tell(decision, applied, self.watch.trouble(service))
-
-    def _log(self, decision: Decision) -> None:
-        if not decisions.isEnabledFor(logging.INFO):
-            return
-        ways = ", ".join(
-            f"{role} {_count(pool.current)} -> {_count(pool.replicas)}" for role, pool in decision.pools.items()
-        )
-        why = "; ".join(reason.text for reason in decision.reasons)
-        decisions.info("%s | %s", ways, why, extra={"service": decision.service, "tick": self.desk.ticks - 1})
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     async def _sleep_until(self, at_s: float) -> None:
@@ -295,7 +240,7 @@ class ControlLoop:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _let_go(self) -> None:
-        tasks = [*self._applying.values(), *self.watch.under_way()]
+        tasks = [*self._hand_over.under_way(), *self.watch.under_way()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -315,11 +260,3 @@ def _common_interval_s(settings: PlannerSettings) -> float:
             "a budget are decided together, so give all the same"
         )
     return intervals_s[0]
-
-
-def _in_words(plan: Plan) -> str:
-    return ", ".join(f"{role} to {count}" for role, count in plan.replicas.items())
-
-
-def _count(replicas: int | None) -> str:
-    return "?" if replicas is None else str(replicas)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.config import LoadedConfig
     from planner.connectors.types import Connector
     from planner.connectors.virtual import VirtualConnector
-    from planner.loop import Tell
+    from planner.hand_over import Tell
     from planner.sim.baselines.contenders import World
     from planner.sources.types import Source
 
@@ -63,7 +63,9 @@ class Outside:
     @property
     def tell(self) -> Tell:
         """Who is told of decisions."""
-        return (lambda _decision, _applied, _trouble: None) if self.hands is None else self.hands.say
+        from planner.hand_over import say_nothing
+
+        return say_nothing if self.hands is None else self.hands.say
 
     def prepare(self, loaded: LoadedConfig) -> Callable[[], None]:
         """What takes up another configuration when called. Raises UserError when that cannot be while running."""
