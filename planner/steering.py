@@ -21,13 +21,22 @@ class Steering:
     """What people see of a loop, and what they order of it."""
 
     def __init__(
-        self, desk: Desk, clock: Clock, scribe: Scribe, keep: Callable[[Controls], None] = lambda _: None
+        self,
+        desk: Desk,
+        clock: Clock,
+        scribe: Scribe,
+        keep: Callable[[Controls], None] = lambda _: None,
+        go_on: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`keep` stores the orders in force, so that a restart obeys them; it may raise ControlError."""
+        """`keep` stores the orders in force, so that a restart obeys them; it may raise ControlError.
+
+        `go_on` tells a connector that holds a service back by itself to go on; whether it did hold it.
+        """
         self._desk = desk
         self._clock = clock
         self._scribe = scribe
         self._keep = keep
+        self._go_on = go_on
 
     def now_s(self) -> float:
         """Seconds since the epoch, on the planner's clock."""
@@ -70,7 +79,7 @@ class Steering:
             self._order(replace(controls, dry_run=None), by, why, {"order": "apply"})
             return
         self._known(service)
-        if service not in controls.paused:
+        if not self._go_on(service) and service not in controls.paused:
             raise ControlError(f"service: {service!r} is not paused; there is nothing to resume")
         paused = {name: pause for name, pause in controls.paused.items() if name != service}
         self._order(replace(controls, paused=paused), by, why, {"order": "resume", "service": service})

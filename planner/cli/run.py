@@ -126,7 +126,7 @@ async def _run(asked: Asked, listener: socket) -> None:
         journal=journal, controls=controls, historian=outside.sources, tell=outside.tell,
     )  # fmt: skip
     keep = partial(write_controls, controls_file) if controls_file is not None else (lambda _: None)
-    steering = Steering(loop.desk, clock, loop.scribe, keep)
+    steering = Steering(loop.desk, clock, loop.scribe, keep, outside.go_on)
     if asked.dry_run and controls.dry_run is None:
         await steering.pause(None, "--dry-run", "started so")
     security = Security(asked.token_file, asked.hosts)

@@ -125,7 +125,8 @@ def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Ro
             raise UserError(
                 f"kubernetes.{role}: service {name} has no target for it; give one, such as Deployment/vllm-{role}"
             )
-        pools[role] = Pool(target_of(text, service.kubernetes.namespace), pool.gpus_per_replica)
+        configured = service.pools[role].gpus_per_replica is not None
+        pools[role] = Pool(target_of(text, service.kubernetes.namespace), pool.gpus_per_replica, configured)
     return pools
 
 

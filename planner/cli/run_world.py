@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from planner.cli.run_kubernetes import Hands
     from planner.clock import WallClock
     from planner.config import LoadedConfig
+    from planner.config.model import Service
     from planner.connectors.types import Connector
     from planner.connectors.virtual import VirtualConnector
     from planner.hand_over import Tell
@@ -52,7 +53,8 @@ class Outside:
 
     source: Source
     connector: Connector
-    services: frozenset[str]
+    begun: Mapping[str, Service]
+    """The services it began with."""
     sources: Sources | None = None
     """The source, where it is real."""
     launchers: VirtualConnector | None = None
@@ -67,33 +69,46 @@ class Outside:
 
         return say_nothing if self.hands is None else self.hands.say
 
+    def go_on(self, service: str) -> bool:
+        """Tell the connector that people want a service to go on; whether it was held back."""
+        return self.hands is not None and self.hands.connector.go_on(service)
+
     def prepare(self, loaded: LoadedConfig) -> Callable[[], None]:
         """What takes up another configuration when called. Raises UserError when that cannot be while running."""
         from planner.errors import UserError
 
-        new = sorted(set(loaded.config.services) - self.services)
+        new = sorted(set(loaded.config.services) - set(self.begun))
         if new:
             raise UserError(
                 f"services: {', '.join(new)} came while the planner runs; its connector knows those it began with, "
                 "so restart it"
+            )
+        moved = [
+            name
+            for name, service in loaded.config.services.items()
+            if self.hands is not None and service.kubernetes != self.begun[name].kubernetes
+        ]
+        if moved:
+            raise UserError(
+                f"services.{moved[0]}.kubernetes: has changed, and is read at the start; restart the planner"
             )
         return (lambda: None) if self.sources is None else self.sources.prepare(loaded.config.services)
 
 
 def outside_of(asked: Asked, clock: WallClock) -> Outside:
     """What was asked for. Raises UserError when it makes no sense."""
-    services = frozenset(asked.loaded.config.services)
+    services = asked.loaded.config.services
     launchers = _launchers(asked, clock) if asked.launchers else None
     if not asked.traces:
         from planner.cli.prometheus import Sources
 
-        sources = Sources(asked.loaded.config.services, clock)
+        sources = Sources(services, clock)
         if launchers is not None:
             return Outside(sources, launchers, services, sources, launchers)
         from planner.cli.run_kubernetes import hands
         from planner.config import build_settings
 
-        ours = hands(asked.loaded.config.services, build_settings(asked.loaded), clock, asked.kubeconfig, asked.lease)
+        ours = hands(services, build_settings(asked.loaded), clock, asked.kubeconfig, asked.lease)
         return Outside(sources, ours.connector, services, sources, hands=ours)
     from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
 

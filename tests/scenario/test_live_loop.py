@@ -92,7 +92,13 @@ class Stage:
         self.loop = ControlLoop(
             settings, self.fleet, self.fleet, self.clock, compute=at_once, pace=Pace(lead_s=5.0), **options
         )
-        self.steering = Steering(self.loop.desk, self.clock, self.loop.scribe, self.kept.append)
+        self.held_back: set[str] = set()
+        self.steering = Steering(self.loop.desk, self.clock, self.loop.scribe, self.kept.append, self._go_on)
+
+    def _go_on(self, service: str) -> bool:
+        held = service in self.held_back
+        self.held_back.discard(service)
+        return held
 
     async def pass_ticks(self, count: int) -> None:
         """The first tick comes after the lead, the others an interval apart."""
@@ -492,3 +498,15 @@ def test_everything_is_in_the_journal_and_a_journal_that_fails_stops_nothing(tmp
     kinds = [json.loads(line)["kind"] for line in lines]
     assert kinds[:3] == ["start", "tick", "outcome"]
     assert "control" in kinds
+
+
+def test_a_service_that_its_connector_holds_back_is_resumed_by_the_same_order() -> None:
+    async def script(stage: Stage) -> None:
+        await stage.pass_ticks(1)
+        stage.held_back.add("chat")
+        await stage.steering.resume("chat", "ada", "the rival is gone")
+        assert stage.held_back == set()
+        with pytest.raises(ControlError, match="is not paused; there is nothing to resume"):
+            await stage.steering.resume("chat", "ada", "again")
+
+    play(script)

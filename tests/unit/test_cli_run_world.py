@@ -26,8 +26,8 @@ def loaded(tmp_path: Path, more: str) -> LoadedConfig:
     return load_config(path, {}, {})
 
 
-def asked(config: LoadedConfig) -> Asked:
-    return Asked(config, {}, (), 1.0, 0, launchers=True, dry_run=False, state=None, token_file=None, hosts=())
+def asked(config: LoadedConfig, *, launchers: bool = True) -> Asked:
+    return Asked(config, {}, (), 1.0, 0, launchers=launchers, dry_run=False, state=None, token_file=None, hosts=())
 
 
 def test_other_labels_are_taken_up_and_a_service_that_launchers_do_not_know_is_refused(tmp_path: Path) -> None:
@@ -41,3 +41,30 @@ def test_other_labels_are_taken_up_and_a_service_that_launchers_do_not_know_is_r
 
     with pytest.raises(UserError, match=r"^services: new came while the planner runs; its connector knows those"):
         outside.prepare(loaded(tmp_path, "services: {chat: {}, new: {}}\n"))
+
+
+def test_objects_of_a_cluster_are_read_at_the_start_and_a_change_is_refused(tmp_path: Path) -> None:
+    begun = loaded(tmp_path, "kubernetes: {aggregated: Deployment/vllm}\n")
+    outside = outside_of(asked(begun, launchers=False), WallClock())
+    assert outside.hands is not None
+
+    outside.prepare(loaded(tmp_path, "kubernetes: {aggregated: Deployment/vllm}\nstartup_s: 60\n"))()
+    with pytest.raises(
+        UserError, match=r"^services\.default\.kubernetes: has changed, and is read at the start; restart"
+    ):
+        outside.prepare(loaded(tmp_path, "kubernetes: {aggregated: Deployment/other}\n"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("services: {a: {kubernetes: {aggregated: Deployment/x}}, b: {}}\n",
+         r"^kubernetes\.aggregated: service b has no target for it; give one, such as Deployment/vllm-aggregated$"),
+        ("kubernetes: {aggregated: Deployment/x}\nservices: {a: {}, b: {}}\n",
+         r"^kubernetes\.aggregated: Deployment default/x is that of a\.aggregated and of b\.aggregated"),
+    ],
+    ids=["one without", "two with the same"],
+)  # fmt: skip
+def test_targets_that_make_no_sense_are_one_error(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        outside_of(asked(loaded(tmp_path, more), launchers=False), WallClock())

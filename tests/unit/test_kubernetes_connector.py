@@ -286,6 +286,16 @@ def test_only_the_leader_writes() -> None:
     assert pretended.patches == []
 
 
+def set_by(pretended: Pretended, manager: str, replicas: int) -> None:
+    """The prefill pool's count, with what the object remembers of it."""
+    target = pretended.objects["prefill"]
+    target["spec"]["replicas"] = replicas
+    target["metadata"]["managedFields"] = [
+        {"manager": manager, "operation": "Update", "subresource": "scale", "time": "2026-11-21T13:00:00Z",
+         "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    ]  # fmt: skip
+
+
 def test_a_count_that_somebody_else_sets_is_respected_for_a_while() -> None:
     pretended = Pretended(deployment("prefill"), deployment("decode"))
     made, clock = connector(pretended, Policy("respect", 600.0))
@@ -293,12 +303,7 @@ def test_a_count_that_somebody_else_sets_is_respected_for_a_while() -> None:
     async def script() -> list[str]:
         await made.read("chat")
         done = [await made.apply(Plan("chat", {P: 3}, "1"))]
-        target = pretended.objects["prefill"]
-        target["spec"]["replicas"] = 5
-        target["metadata"]["managedFields"] = [
-            {"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-21T13:00:00Z",
-             "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-        ]  # fmt: skip
+        set_by(pretended, "kubectl", 5)
         for seconds in (0.0, 599.0, 2.0):
             await clock.advance(seconds)
             await made.read("chat")
@@ -321,3 +326,94 @@ def test_the_echo_of_our_own_write_is_nobody_elses_change() -> None:
         return statuses
 
     assert play(script) == ["applied"] * 3
+
+
+def test_a_write_of_ours_whose_answer_was_lost_is_remembered_once_it_shows() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, _ = connector(pretended, Policy("pause"))
+
+    async def script() -> list[Applied]:
+        await made.read("chat")
+        await made.apply(Plan("chat", {P: 3}, "1"))
+        set_by(pretended, "sla-planner", 4)
+        await made.read("chat")
+        set_by(pretended, "kubectl", 3)
+        await made.read("chat")
+        return [await made.apply(Plan("chat", {P: 4}, "2"))]
+
+    why = "kubectl set 3 where the planner had set 4; paused until resumed"
+    assert play(script) == [Applied("paused", f"Deployment llm/prefill: {why}")]
+
+
+def test_people_may_let_it_go_on() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, _ = connector(pretended, Policy("pause"))
+
+    async def script() -> list[object]:
+        await made.read("chat")
+        before = made.go_on("chat")
+        await made.apply(Plan("chat", {P: 4}, "1"))
+        set_by(pretended, "kubectl", 3)
+        await made.read("chat")
+        held = await made.apply(Plan("chat", {P: 4}, "2"))
+        conflicts, said = dict(made.conflicts("chat")), made.go_on("chat")
+        await made.read("chat")
+        done = await made.apply(Plan("chat", {P: 4}, "3"))
+        return [before, held.status, conflicts, said, done.status]
+
+    why = "kubectl set 3 where the planner had set 4; paused until resumed"
+    assert play(script) == [False, "paused", {P: why}, True, "applied"]
+
+
+def test_an_object_that_is_made_again_by_the_same_name_has_no_count_of_ours_to_be_changed() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, _ = connector(pretended, Policy("pause"))
+
+    async def script() -> Applied:
+        await made.read("chat")
+        await made.apply(Plan("chat", {P: 4}, "1"))
+        pretended.objects["prefill"] = deployment("prefill", uid="another")
+        set_by(pretended, "helm", 1)
+        await made.read("chat")
+        return await made.apply(Plan("chat", {P: 3}, "2"))
+
+    assert play(script) == Applied("applied", "Deployment llm/prefill: replicas to 3")
+
+
+def test_a_kind_that_is_never_scaled_is_absent_with_what_to_scale_instead() -> None:
+    group = {
+        "apiVersion": "workloads.x-k8s.io/v1alpha2", "kind": "RoleBasedGroup",
+        "metadata": {"name": "group", "namespace": "llm", "resourceVersion": "7"}, "spec": {},
+    }  # fmt: skip
+    made, _ = connector(Pretended(group), pools={D: Pool(target_of("RoleBasedGroup/group", "llm"), 1)})
+
+    read = play(lambda: made.read("chat"))
+
+    why = "set the role's scalingAdapter.enable and scale its RoleBasedGroupScalingAdapter"
+    assert read[D].wanted == Absent(f"RoleBasedGroup llm/group is not scaled: its roles are scaled apart; {why}")
+
+
+@pytest.mark.parametrize(
+    ("configured", "expected"),
+    [
+        pytest.param(True, Applied("applied", "InferenceSet llm/set: replicas to 3"), id="configured"),
+        pytest.param(
+            False,
+            Applied(
+                "refused",
+                "InferenceSet llm/set is not scaled: it does not say how many GPUs a replica holds; "
+                "set decode.gpus_per_replica, if only to the profile's 8",
+            ),
+            id="of the profile",
+        ),
+    ],
+)
+def test_the_gpus_of_an_object_that_does_not_tell_must_be_configured(configured: bool, expected: Applied) -> None:
+    preset = {
+        "apiVersion": "kaito.sh/v1beta1", "kind": "InferenceSet",
+        "metadata": {"name": "set", "namespace": "llm", "resourceVersion": "7"},
+        "spec": {"replicas": 2}, "status": {"selector": "app=decode"},
+    }  # fmt: skip
+    pools = {D: Pool(target_of("InferenceSet/set", "llm"), 8, configured)}
+
+    assert applied(Pretended(preset), {D: 3}, pools=pools) == expected

@@ -117,7 +117,7 @@ def test_what_is_no_device_is_an_error_and_never_0(resource: str) -> None:
     with pytest.raises(
         TargetError,
         match=r"^target: Deployment prod/chat: no GPU is found in its pod template; "
-        r"set pools\.decode\.gpus_per_replica$",
+        r"set decode\.gpus_per_replica$",
     ):
         counted(pod_spec(container("2", resource)))
 
@@ -139,7 +139,7 @@ def test_what_is_no_device_is_an_error_and_never_0(resource: str) -> None:
     ],
 )
 def test_gpus_that_cannot_be_told_are_an_error_with_the_remedy(spec: dict[str, Any], error: str) -> None:
-    with pytest.raises(TargetError, match=rf"^target: Deployment prod/chat: {error}; set pools\.decode\.gpus_per_repl"):
+    with pytest.raises(TargetError, match=rf"^target: Deployment prod/chat: {error}; set decode\.gpus_per_repl"):
         counted(spec)
 
 
@@ -227,7 +227,7 @@ def test_claimed_devices_are_counted_through_their_template(requests: list[dict[
 def test_a_claim_that_cannot_be_counted_is_an_error(
     spec: dict[str, Any], templates: dict[str, Any], error: str
 ) -> None:
-    with pytest.raises(TargetError, match=rf"^target: Deployment prod/chat: {error}; set pools\.decode\.gpus_per_repl"):
+    with pytest.raises(TargetError, match=rf"^target: Deployment prod/chat: {error}; set decode\.gpus_per_repl"):
         counted(spec, **templates)
 
 
@@ -416,9 +416,7 @@ def test_a_replica_is_counted_with_all_its_pods(of: dict[str, Any], component: s
     ],
 )
 def test_an_object_that_does_not_say_its_gpus_is_an_error(of: dict[str, Any], component: str) -> None:
-    with pytest.raises(
-        TargetError, match=r"no GPU is found in its pod template; set pools\.prefill\.gpus_per_replica$"
-    ):
+    with pytest.raises(TargetError, match=r"no GPU is found in its pod template; set prefill\.gpus_per_replica$"):
         gpus_per_replica(of, component, {}, "prefill")
 
 

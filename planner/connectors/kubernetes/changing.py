@@ -36,6 +36,8 @@ class Change:
     replicas: int
     gpus_per_replica: int
     """What the budget counted."""
+    configured: bool
+    """Whether somebody said so; it counts where the object does not tell."""
     verdict: Verdict
     """What is to be done about somebody else's change."""
 
@@ -87,18 +89,22 @@ async def obstacle(
     autoscalers = [each for group, name in AUTOSCALERS for each in await view.all(group, name, ref.namespace)]
     if (why := rival(target, owners, autoscalers)) is not None:
         return Applied("refused", f"{ref} is not scaled: {why}")
-    claims = await _claim_templates(view, ref.namespace, target)
+    why = _miscounted(target, changes, await _claim_templates(view, ref.namespace, target))
+    return None if why is None else Applied("refused", f"{ref} is not scaled: {why}")
+
+
+def _miscounted(target: Object, changes: Mapping[str, Change], claims: Mapping[str, Object]) -> str | None:
+    """Where a replica holds other GPUs than the budget counts, or nobody knows."""
     for component, change in changes.items():
+        believed, setting = change.gpus_per_replica, f"{change.role}.gpus_per_replica"
         if not shape_of(target, component):
             # It hands its count on, or its pods come from a preset: only the configuration tells.
-            continue
+            if change.configured:
+                continue
+            return f"it does not say how many GPUs a replica holds; set {setting}, if only to the profile's {believed}"
         counted = gpus_per_replica(target, component, claims, change.role)
-        if counted != change.gpus_per_replica:
-            return Applied(
-                "refused",
-                f"{ref} is not scaled: a replica holds {counted} GPUs, and the budget counts "
-                f"{change.gpus_per_replica}; set {change.role}.gpus_per_replica to {counted}",
-            )
+        if counted != believed:
+            return f"a replica holds {counted} GPUs, and the budget counts {believed}; set {setting} to {counted}"
     return None
 
 

@@ -90,14 +90,17 @@ class Cluster:
         return path_of(self._found[ref.group, ref.kind].resource, ref.namespace, ref.name, sub)
 
     async def get(self, group: str, kind: str, namespace: str, name: str) -> Object | None:
-        """An object that is not watched; None when there is none, or its kind is not served. Raises ApiError."""
+        """An object that is not watched; None when there is none for us: not there, not served or not allowed.
+
+        Raises ApiError.
+        """
         try:
             resource = await self._discovery.find(group, kind)
             return await self._api.get(path_of(resource, namespace, name))
         except UserError:
             return None
         except ApiError as error:
-            if error.status == 404:
+            if error.status in (403, 404):
                 return None
             raise
 

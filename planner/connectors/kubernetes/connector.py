@@ -29,7 +29,17 @@ from planner.connectors.kubernetes.kinds_paths import Object, at, path, read, wr
 from planner.connectors.kubernetes.lease import NotLeadingError
 from planner.connectors.kubernetes.pools import PoolState, pool_state
 from planner.connectors.kubernetes.targets import ObjectRef, TargetRef
-from planner.connectors.kubernetes.writers import OURS, Contention, Policy, Verdict, contend, foreign, writers_of, wrote
+from planner.connectors.kubernetes.writers import (
+    OURS,
+    Contention,
+    Policy,
+    Verdict,
+    contend,
+    foreign,
+    resumed,
+    writers_of,
+    wrote,
+)
 from planner.connectors.types import Applied, Plan, Status
 from planner.scaling.types import Absent, ReplicaSamples, Role
 
@@ -56,6 +66,8 @@ class Pool:
 
     target: TargetRef
     gpus_per_replica: int
+    configured: bool = True
+    """Whether somebody said so, and it is not merely the profile's."""
 
 
 _GO = Verdict("go")
@@ -109,7 +121,7 @@ class KubernetesConnector:
         changes: dict[ObjectRef, dict[str, Change]] = {}
         for role, replicas in plan.replicas.items():
             pool = self._services[plan.service][role]
-            change = Change(role, replicas, pool.gpus_per_replica, self._known[pool.target].verdict)
+            change = Change(role, replicas, pool.gpus_per_replica, pool.configured, self._known[pool.target].verdict)
             changes.setdefault(pool.target.object, {})[pool.target.component] = change
         found = {ref: self._cluster.find(ref) for ref in changes}
         # Fewer first, so that what is freed is free.
@@ -127,9 +139,19 @@ class KubernetesConnector:
         verdicts = {role: self._known[pool.target].verdict for role, pool in self._services[service].items()}
         return {role: verdict.reason for role, verdict in verdicts.items() if verdict.action != "go"}
 
+    def go_on(self, service: str) -> bool:
+        """People accept what somebody else set and want the plan to go on; whether it was held back."""
+        held = [known for known in map(self._known_of, self._services[service].values()) if known.verdict != _GO]
+        for known in held:
+            known.contention, known.verdict = resumed(known.contention), _GO
+        return bool(held)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._api.close()
+
+    def _known_of(self, pool: Pool) -> _Known:
+        return self._known[pool.target]
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -147,9 +169,9 @@ class KubernetesConnector:
             known.uid, known.written = uid, None
         now_s = self._clock.now_s()
         steps, wanted = at(part.replicas, ref.component), replicas_of(kind, target, ref.component)
-        if known.written is None and isinstance(wanted, int):
-            latest = next(iter(writers_of(target, steps)), None)
-            known.written = wanted if latest is not None and latest.manager == OURS else None
+        if isinstance(wanted, int) and any(writer.manager == OURS for writer in writers_of(target, steps)):
+            # Also what another of us wrote, and a write of ours whose answer was lost.
+            known.written = wanted
         change = foreign(target, steps, known.written)
         known.contention, known.verdict = contend(known.contention, change, policy, now_s)
         selector = await self._selector(ref, kind, target)

@@ -52,7 +52,7 @@ def gpus_of_pods(target: Object, pods: Iterable[Object], claim_templates: Mappin
 
 
 def _total(target: Object, role: str, pods: Iterable[tuple[int, Object]], claims: Mapping[str, Object]) -> int:
-    name, remedy = name_of(target), f"set pools.{role}.gpus_per_replica"
+    name, remedy = name_of(target), f"set {role}.gpus_per_replica"
     gpus: Gpus = Counter()
     try:
         for count, spec in pods:
