@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from kubernetes_pretended import Pretended, Server, deployment, pod
 
 from planner.clock import VirtualClock
 from planner.connectors.dry_run import DryRun
+from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
+from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.writers import Policy
 from planner.connectors.types import Connector, Plan
 from planner.connectors.virtual import VirtualConnector
 from planner.scaling.types import Absent, ReplicaSamples, Role, Sample, Sampled
@@ -70,8 +74,26 @@ async def dry_run() -> AsyncIterator[Rig]:
         yield Rig(DryRun(inner.connector), inner.settle, acts=False)
 
 
+@asynccontextmanager
+async def kubernetes() -> AsyncIterator[Rig]:
+    """Deployments, and a controller that makes and removes their pods."""
+    clock = VirtualClock()
+    cluster = Pretended(*(deployment(role.value, count) for role, count in BEGINNING.items()))
+    pools = {role: Pool(target_of(f"Deployment/{role}", "llm"), 1) for role in BEGINNING}
+    connector = KubernetesConnector(Server(cluster), cluster, {"chat": pools}, {"chat": Policy()}, clock, cluster.fence)
+
+    async def control() -> None:
+        for name, target in cluster.objects.items():
+            replicas = target["spec"]["replicas"]
+            target["status"] |= {"replicas": replicas, "updatedReplicas": replicas}
+            cluster.pods_of[name] = [pod(name, number) for number in range(replicas)]
+
+    await control()
+    yield Rig(connector, control, acts=True)
+
+
 Make = Callable[[], AbstractAsyncContextManager[Rig]]
-RIGS: Mapping[str, Make] = {"virtual": virtual, "dry-run": dry_run}
+RIGS: Mapping[str, Make] = {"virtual": virtual, "dry-run": dry_run, "kubernetes": kubernetes}
 rigs = pytest.mark.parametrize("make", RIGS.values(), ids=RIGS.keys())
 
 

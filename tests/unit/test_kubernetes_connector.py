@@ -8,16 +8,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import pytest
+from kubernetes_pretended import Pretended, Server, deployment, pod
 
 from planner.clock import VirtualClock
 from planner.connectors.kubernetes.api_errors import ApiError
 from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
-from planner.connectors.kubernetes.kinds import Kind
 from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.kinds_table import kind_of
-from planner.connectors.kubernetes.lease import NotLeadingError
-from planner.connectors.kubernetes.selectors import selects
-from planner.connectors.kubernetes.targets import ObjectRef, target_of
+from planner.connectors.kubernetes.targets import target_of
 from planner.connectors.kubernetes.writers import Policy
 from planner.connectors.types import Applied, Plan
 from planner.scaling.types import Absent, Role, Sample
@@ -26,21 +23,6 @@ P, D = Role.PREFILL, Role.DECODE
 PREFILL, DECODE = target_of("Deployment/prefill", "llm"), target_of("Deployment/decode", "llm")
 GRAPH = "DynamoGraphDeployment/graph"
 NOW_S = 1000.0
-
-
-def deployment(name: str, replicas: int = 2, gpus: int = 1, **metadata: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "llm", "uid": f"uid-{name}", "resourceVersion": "7", "generation": 1}
-        | metadata,
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}]}},
-        },
-        "status": {"observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas},
-    }
 
 
 def graph(prefill: int = 2, decode: int = 2) -> dict[str, Any]:
@@ -52,87 +34,6 @@ def graph(prefill: int = 2, decode: int = 2) -> dict[str, Any]:
         "metadata": {"name": "graph", "namespace": "llm", "uid": "uid-graph", "resourceVersion": "7"},
         "spec": {"services": services},
     }
-
-
-def pod(app: str, number: int, ready: bool = True) -> dict[str, Any]:
-    return {
-        "metadata": {"name": f"{app}-{number}", "namespace": "llm", "labels": {"app": app}},
-        "spec": {"nodeName": "gpu-0"},
-        "status": {
-            "phase": "Running",
-            "conditions": [
-                {"type": "PodScheduled", "status": "True"},
-                {"type": "Ready", "status": "True" if ready else "False"},
-            ],
-        },
-    }
-
-
-class Pretended:
-    """A cluster, its API server, and the lease."""
-
-    def __init__(self, *objects: dict[str, Any]) -> None:
-        self.objects = {each["metadata"]["name"]: each for each in objects}
-        self.pods_of: dict[str, list[Object]] = {}
-        self.others: list[dict[str, Any]] = []
-        self.patches: list[tuple[str, Object]] = []
-        self.fails: ApiError | None = None
-        self.leads = True
-        self.put_in: list[Object] = []
-
-    def find(self, ref: ObjectRef) -> tuple[Kind, Object] | Absent:
-        target = self.objects.get(ref.name)
-        if target is None:
-            return Absent(f"{ref}: there is no such object; create it, or correct the target")
-        return kind_of(target["apiVersion"], target["kind"], f"{target['kind'].lower()}s"), target
-
-    def pods(self, namespace: str, selector: str) -> list[Object] | Absent:
-        matches = selects(selector)
-        every = [each for pods in self.pods_of.values() for each in pods]
-        return [each for each in every if matches(each["metadata"]["labels"])]
-
-    def put(self, ref: ObjectRef, written: Object) -> None:
-        self.put_in.append(written)
-        self.objects[ref.name] = copy.deepcopy(dict(written))
-
-    def path(self, ref: ObjectRef, sub: str | None = None) -> str:
-        return f"{ref.name}{'/' + sub if sub else ''}"
-
-    async def get(self, group: str, kind: str, namespace: str, name: str) -> Object | None:
-        found = [each for each in self.others if (each["kind"], each["metadata"]["name"]) == (kind, name)]
-        return found[0] if found else None
-
-    async def all(self, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
-        return tuple(each for each in self.others if each["kind"] == kind)
-
-    def fence(self) -> None:
-        if not self.leads:
-            raise NotLeadingError("not leading: Lease llm/sla-planner, holder: other")
-
-
-class Server:
-    """The API server of a cluster that is only pretended."""
-
-    def __init__(self, pretended: Pretended) -> None:
-        self._of = pretended
-
-    async def get(self, path: str, **params: str | int) -> dict[str, Any]:
-        raise ApiError(404, "NotFound")
-
-    async def patch(self, path: str, body: Object) -> dict[str, Any]:
-        if self._of.fails is not None:
-            raise self._of.fails
-        self._of.patches.append((path, body))
-        answer: dict[str, Any] = {"metadata": {"resourceVersion": "8"}, "spec": copy.deepcopy(dict(body["spec"]))}
-        if not path.endswith("/scale"):
-            target = copy.deepcopy(self._of.objects[path])
-            target["metadata"]["resourceVersion"] = "8"
-            for name, service in body["spec"].get("services", {}).items():
-                target["spec"]["services"][name] |= service
-            return target
-        return answer
-
-    async def close(self) -> None: ...
 
 
 def connector(
@@ -261,7 +162,7 @@ def test_what_would_be_fought_over_or_miscounted_is_refused(
     ("error", "status", "says"),
     [
         pytest.param(ApiError(409, "Conflict"), "failed", "changed meanwhile; decided anew", id="conflict"),
-        pytest.param(ApiError(403, "Forbidden", "PATCH x"), "refused", "ServiceAccount", id="forbidden"),
+        pytest.param(ApiError(403, "Forbidden", "PATCH x"), "refused", "PATCH x", id="forbidden"),
         pytest.param(ApiError(500, "InternalError"), "failed", "500 InternalError", id="500"),
         pytest.param(ApiError(None, "Timeout", "nothing came"), "failed", "nothing came", id="timeout"),
     ],
@@ -276,6 +177,31 @@ def test_a_patch_that_did_not_succeed_is_said_and_remembered_as_nothing(
 
     assert (done.status, says in done.detail) == (status, True), done
     assert pretended.put_in == []
+
+
+def test_a_status_that_changed_meanwhile_is_no_conflict_but_another_spec_is() -> None:
+    class Churning(Pretended):
+        """While the checks are made, a controller writes."""
+
+        def __init__(self, change: str) -> None:
+            super().__init__(deployment("prefill"), deployment("decode"))
+            self.change = change
+
+        async def all(self, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
+            target = copy.deepcopy(self.objects["prefill"])
+            target["metadata"]["resourceVersion"] = "9"
+            target[self.change] = {**target[self.change], "changed": True}
+            self.objects["prefill"] = target
+            return ()
+
+    versions = {}
+    for change in ("status", "spec"):
+        pretended = Churning(change)
+        applied(pretended, {P: 3})
+        ((_, body),) = pretended.patches
+        versions[change] = body["metadata"]["resourceVersion"]
+
+    assert versions == {"status": "9", "spec": "7"}
 
 
 def test_only_the_leader_writes() -> None:

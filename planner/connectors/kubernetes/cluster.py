@@ -6,6 +6,7 @@ A steady tick makes no call. What cannot be seen is absent with the cause, and i
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -24,7 +25,9 @@ from planner.errors import UserError
 from planner.scaling.types import Absent
 
 RETRY_S = 15.0
-"""A kind that is not served may be installed while we run."""
+"""A target's kind that is not served may be installed while we run."""
+UNSERVED_S = 60.0
+"""So long a kind of others is taken not to be served: it is asked for with every change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Cluster:
         self._discovery = Discovery(api)
         self._wanted = {(ref.group, ref.kind, ref.namespace) for ref in refs}
         self._found: dict[tuple[str, str], _Found] = {}
+        self._unserved_until_s: dict[tuple[str, str], float] = {}
         self._objects: dict[tuple[str, str, str], Watched] = {}
         self._causes: dict[tuple[str, str, str], str] = {}
         self._pods = {
@@ -94,11 +98,11 @@ class Cluster:
 
         Raises ApiError.
         """
-        try:
-            resource = await self._discovery.find(group, kind)
-            return await self._api.get(path_of(resource, namespace, name))
-        except UserError:
+        resource = await self._served(group, kind)
+        if resource is None:
             return None
+        try:
+            return await self._api.get(path_of(resource, namespace, name))
         except ApiError as error:
             if error.status in (403, 404):
                 return None
@@ -106,9 +110,8 @@ class Cluster:
 
     async def all(self, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
         """The namespace's objects of a kind that is not watched; none where it is not served. Raises ApiError."""
-        try:
-            resource = await self._discovery.find(group, kind)
-        except UserError:
+        resource = await self._served(group, kind)
+        if resource is None:
             return ()
         return (await self._api.items(collection_of(resource, namespace))).items
 
@@ -118,6 +121,17 @@ class Cluster:
         broken |= {f"{kind} of {namespace}": each.failure for (_, kind, namespace), each in self._objects.items()}
         told = {f"{kind} of {namespace}": cause for (_, kind, namespace), cause in self._causes.items()}
         return told | {what: failure for what, failure in broken.items() if failure is not None}
+
+    async def _served(self, group: str, kind: str) -> Resource | None:
+        """The kind; None where it is not served, which is asked for once in a while. Raises ApiError."""
+        now_s = self._clock.now_s()
+        if now_s < self._unserved_until_s.get((group, kind), -math.inf):
+            return None
+        try:
+            return await self._discovery.find(group, kind)
+        except UserError:
+            self._unserved_until_s[group, kind] = now_s + UNSERVED_S
+            return None
 
     async def _watch(self, group: str, kind: str, namespace: str) -> None:
         key = (group, kind, namespace)

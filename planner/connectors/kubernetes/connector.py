@@ -7,6 +7,7 @@ the leader (`fence`). What somebody else set is seen at each read and treated as
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -107,27 +108,32 @@ class KubernetesConnector:
         self._policies = policies
         self._clock = clock
         self._fence = fence
+        self._changing: set[asyncio.Future[Applied]] = set()
         self._known: dict[TargetRef, _Known] = {
             pool.target: _Known() for pools in services.values() for pool in pools.values()
         }
 
     async def read(self, service: str) -> Mapping[Role, ReplicaSamples]:
         """The counts of each pool as the watches have them."""
-        pools = self._services[service]
+        pools = self._services.get(service, {})
         return {role: await self._read(pool.target, self._policies[service]) for role, pool in pools.items()}
 
     async def apply(self, plan: Plan) -> Applied:
-        """One patch for each object that is to change."""
+        """One patch for each object that is to change. Once the first is sent, the others follow, whoever waits."""
+        pools = self._services.get(plan.service, {})
+        unknown = [role for role in plan.replicas if role not in pools]
+        if not pools or unknown:
+            what = f"service {plan.service}" + (f" has no pool {unknown[0]}" if pools else " is unknown")
+            return Applied("refused", f"{what}; its targets are those it began with, so restart the planner")
         changes: dict[ObjectRef, dict[str, Change]] = {}
         for role, replicas in plan.replicas.items():
-            pool = self._services[plan.service][role]
+            pool = pools[role]
             change = Change(role, replicas, pool.gpus_per_replica, pool.configured, self._known[pool.target].verdict)
             changes.setdefault(pool.target.object, {})[pool.target.component] = change
-        found = {ref: self._cluster.find(ref) for ref in changes}
-        # Fewer first, so that what is freed is free.
-        in_order = sorted(changes, key=lambda ref: _growth(found[ref], changes[ref]))
-        done = [await self._change(ref, found[ref], changes[ref]) for ref in in_order]
-        return _together(done)
+        changing = asyncio.ensure_future(self._change_all(changes))
+        self._changing.add(changing)
+        changing.add_done_callback(self._changing.discard)
+        return await asyncio.shield(changing)
 
     def target(self, service: str, role: Role) -> Object | None:
         """The object of a pool as it is known now."""
@@ -147,7 +153,8 @@ class KubernetesConnector:
         return bool(held)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let what was begun end, within its deadlines, and let go of connections."""
+        await asyncio.gather(*self._changing, return_exceptions=True)
         await self._api.close()
 
     def _known_of(self, pool: Pool) -> _Known:
@@ -198,6 +205,12 @@ class KubernetesConnector:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
+    async def _change_all(self, changes: Mapping[ObjectRef, Mapping[str, Change]]) -> Applied:
+        found = {ref: self._cluster.find(ref) for ref in changes}
+        # Fewer first, so that what is freed is free.
+        in_order = sorted(changes, key=lambda ref: _growth(found[ref], changes[ref]))
+        return _together([await self._change(ref, found[ref], changes[ref]) for ref in in_order])
+
     async def _change(
         self, ref: ObjectRef, found: tuple[Kind, Object] | Absent, changes: Mapping[str, Change]
     ) -> Applied:
@@ -213,13 +226,20 @@ class KubernetesConnector:
             return Applied("unchanged", f"{ref} is so already")
         try:
             held = await obstacle(self._cluster, ref, kind, target, changes)
-            return held or await self._write(ref, kind, target, counts)
+            return held or await self._write(ref, kind, self._newest(ref, target), counts)
         except NotLeadingError as error:
             return Applied("paused", str(error))
         except TargetError as error:
             return Applied("refused", str(error))
         except ApiError as error:
             return _failed(ref, error)
+
+    def _newest(self, ref: ObjectRef, target: Object) -> Object:
+        """At its latest version, if it asks for the same: while pods start, its status changes by the second."""
+        again = self._cluster.find(ref)
+        if isinstance(again, Absent) or again[1].get("spec") != target.get("spec"):
+            return target
+        return again[1]
 
     async def _write(self, ref: ObjectRef, kind: Kind, target: Object, counts: Mapping[str, int]) -> Applied:
         patch = patch_of(kind, target, counts)
@@ -270,7 +290,7 @@ def _failed(ref: ObjectRef, error: ApiError) -> Applied:
     if error.status == 409:
         return Applied("failed", f"{ref} changed meanwhile; decided anew at the next tick")
     if error.status == 403:
-        return Applied("refused", f"{ref}: {error}; give the planner's ServiceAccount the verb it names")
+        return Applied("refused", f"{ref}: {error}")
     return Applied("failed", f"{ref}: {error}")
 
 
