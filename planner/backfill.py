@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planner.clock import Clock
-from planner.scaling.recall import Moment, recall
+from planner.scaling.recall import Moment, recall, ticks_before
 from planner.scaling.settings import PlannerSettings, ServiceSettings
 from planner.scaling.state import PlannerState, ServiceState
 from planner.scaling.types import ServiceSamples
@@ -60,11 +60,9 @@ class Backfill:
 
     def begin(self, state: PlannerState, settings: PlannerSettings, first_tick_s: float) -> None:
         """Ask for all that the first tick should know."""
-        by_past: dict[tuple[float, ...], list[str]] = {}
-        for name, service in settings.services.items():
-            by_past.setdefault(_ticks(first_tick_s, service, -math.inf), []).append(name)
-            self._known_s[name] = first_tick_s - service.interval_s
-        for ticks_s, names in by_past.items():
+        lacking_s = {name: ticks_before(first_tick_s, service) for name, service in settings.services.items()}
+        self._known_s |= {name: first_tick_s - each.interval_s for name, each in settings.services.items()}
+        for names, ticks_s in _alike(lacking_s):
             self._ask({name: state.services[name] for name in names}, ticks_s, settings)
 
     async def answered(self) -> None:
@@ -92,16 +90,15 @@ class Backfill:
         settings: PlannerSettings,
     ) -> None:
         """A tick was made; who is heard again after a gap is asked about."""
-        by_past: dict[tuple[float, ...], list[str]] = {}
+        lacking_s: dict[str, Sequence[float]] = {}
         for name, service in settings.services.items():
             if name in self._gaps:
                 self._gaps[name].since.append(Moment(now_s, samples[name]))
             elif _newest_s(after.services[name]) == now_s:
                 last_s = max(_newest_s(before.services[name]), self._known_s.get(name, -math.inf))
                 self._known_s[name] = now_s
-                if ticks_s := _ticks(now_s, service, last_s):
-                    by_past.setdefault(ticks_s, []).append(name)
-        for ticks_s, names in by_past.items():
+                lacking_s[name] = ticks_before(now_s, service, last_s)
+        for names, ticks_s in _alike(lacking_s):
             log.info("%d ticks of %s were missed; asking what they were", len(ticks_s), ", ".join(names))
             self._ask({name: before.services[name] for name in names}, ticks_s, settings)
             for name in names:
@@ -163,13 +160,6 @@ def _alike(left_s: Mapping[str, Sequence[float]]) -> Iterator[tuple[list[str], l
         if ticks_s:
             lacking.setdefault(tuple(ticks_s), []).append(name)
     yield from ((names, list(ticks_s)) for ticks_s, names in lacking.items())
-
-
-def _ticks(now_s: float, service: ServiceSettings, last_s: float) -> tuple[float, ...]:
-    """The ticks before `now_s` and after one at `last_s`, as far back as history reaches, oldest first."""
-    most = int(service.demand.history_s / service.interval_s)
-    ticks_s = (now_s - back * service.interval_s for back in range(most, 0, -1))
-    return tuple(at_s for at_s in ticks_s if at_s > last_s + service.interval_s / 2)
 
 
 def _newest_s(state: ServiceState) -> float:

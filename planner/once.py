@@ -12,7 +12,7 @@ from typing import Protocol
 
 from planner.clock import Clock
 from planner.scaling.decision import TickResult
-from planner.scaling.recall import Moment, as_reported, recall
+from planner.scaling.recall import Moment, as_reported, recall, ticks_before
 from planner.scaling.settings import PlannerSettings, ServiceSettings
 from planner.scaling.state import PlannerState, initial_state
 from planner.scaling.tick import tick
@@ -66,8 +66,7 @@ async def once(settings: PlannerSettings, source: LiveSource, clock: Clock) -> O
 
 
 async def _past(source: LiveSource, name: str, service: ServiceSettings, now_s: float) -> list[Moment]:
-    most = int(service.demand.history_s / service.interval_s)
-    at_s = [now_s - back * service.interval_s for back in range(most, 0, -1)]
+    at_s = ticks_before(now_s, service)
     told: list[ServiceSamples] = []
     async for piece in source.past([name], at_s):
         told += piece[name]

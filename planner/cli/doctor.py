@@ -33,12 +33,8 @@ def command(only: str | None, ready: str | None, as_json: bool, **options: Any) 
 
     from planner.cli import EXIT_CHECK_FAILED
     from planner.doctor import report
-    from planner.errors import UserError
 
     services = _chosen(config_from_options(options).config.services, only)
-    lacking = [name for name, service in services.items() if service.prometheus.url is None]
-    if lacking:
-        raise UserError(f"prometheus.url: {', '.join(lacking)} has none; give the address of its Prometheus")
     sections = asyncio.run(_sections(services, _ready(ready, services)))
     if as_json:
         click.echo(json.dumps(report.as_json(sections), indent=2))
@@ -77,15 +73,17 @@ def _ready(text: str | None, services: Mapping[str, Service]) -> Mapping[Role, i
 
 async def _sections(services: Mapping[str, Service], ready: Mapping[Role, int] | None) -> list[Section]:
     """One for each Prometheus, asked one after the other."""
-    from planner.cli.prometheus import asked
+    from planner.cli.prometheus import asked, sharing
     from planner.doctor import Wanted
 
-    by_section: dict[str, tuple[Prometheus, dict[str, Wanted]]] = {}
-    for name, service in services.items():
-        section = service.prometheus
-        wanted = Wanted(asked(service), service.observe.max_age_s, service.correction.enabled, ready)
-        by_section.setdefault(section.model_dump_json(), (section, {}))[1][name] = wanted
-    return [await _section(section, wanted) for section, wanted in by_section.values()]
+    def wanted(service: Service) -> Wanted:
+        return Wanted(asked(service), service.observe.max_age_s, service.correction.enabled, ready)
+
+    each_wanted = [
+        (section, {name: wanted(service) for name, service in sharers.items()})
+        for section, sharers in sharing(services).values()
+    ]
+    return [await _section(section, of_them) for section, of_them in each_wanted]
 
 
 async def _section(section: Prometheus, wanted: Mapping[str, Wanted]) -> Section:

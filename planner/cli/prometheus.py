@@ -38,14 +38,10 @@ class Sources:
 
         A source whose services did not change is kept, with what it has found out.
         """
-        lacking = [name for name, service in services.items() if service.prometheus.url is None]
-        if lacking:
-            raise UserError(f"prometheus.url: {', '.join(lacking)} has none; give the address of its Prometheus")
-        by_section: dict[str, tuple[Prometheus, dict[str, Asked]]] = {}
-        for name, service in services.items():
-            section = service.prometheus
-            by_section.setdefault(section.model_dump_json(), (section, {}))[1][name] = asked(service)
-        shared = {key: self._shared_by(key, section, asked) for key, (section, asked) in by_section.items()}
+        shared = {
+            key: self._shared_by(key, section, {name: asked(service) for name, service in sharers.items()})
+            for key, (section, sharers) in sharing(services).items()
+        }
 
         def commit() -> None:
             # Rounds may be under way in those replaced: they are let go of in the end.
@@ -119,6 +115,18 @@ class _Shared:
     client: PrometheusClient
     source: PrometheusSource
     asked: Mapping[str, Asked]
+
+
+def sharing(services: Mapping[str, Service]) -> Mapping[str, tuple[Prometheus, Mapping[str, Service]]]:
+    """Services by what is written of their Prometheus, that section among it. Raises UserError when one has none."""
+    lacking = [name for name, service in services.items() if service.prometheus.url is None]
+    if lacking:
+        raise UserError(f"prometheus.url: {', '.join(lacking)} has none; give the address of its Prometheus")
+    by_section: dict[str, tuple[Prometheus, dict[str, Service]]] = {}
+    for name, service in services.items():
+        section = service.prometheus
+        by_section.setdefault(section.model_dump_json(), (section, {}))[1][name] = service
+    return by_section
 
 
 def asked(service: Service) -> Asked:

@@ -61,7 +61,7 @@ class ServiceEvidence:
 
     def of_pool(self, role: Role) -> tuple[Labels, ...]:
         """The reporting series of one pool."""
-        labels = pool_labels(self.wanted.asked, role)
+        labels = self.wanted.asked.selector.of_pool(role)
         return tuple(series for series in self.reporting if carries(series, labels))
 
     @property
@@ -102,11 +102,6 @@ def shared(first: Collection[Labels], second: Collection[Labels]) -> tuple[Label
     """The series that are among both."""
     keys = {frozenset(series.items()) for series in second}
     return tuple(series for series in first if frozenset(series.items()) in keys)
-
-
-def pool_labels(asked: Asked, role: Role) -> Labels:
-    """All labels that a series of the pool must carry."""
-    return {**asked.selector.service, **asked.selector.pools.get(role, {})}
 
 
 def teller(quantity: Quantity, asked: Asked) -> Role:

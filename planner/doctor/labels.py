@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from planner.doctor.blame import blamed, in_words
-from planner.doctor.evidence import Evidence, ServiceEvidence, pool_labels, shared
+from planner.doctor.evidence import Evidence, ServiceEvidence, shared
 from planner.doctor.finding import Finding, Level
 from planner.scaling.types import Role
 from planner.sources.prometheus.answers import Labels, carries
@@ -78,7 +78,7 @@ def pools(evidence: Evidence, one: ServiceEvidence) -> Iterator[Finding]:
                 f"{_brief(evidence, one, both[0])}; what they tell counts twice",
                 f"metrics.{first}, metrics.{second}: give labels that tell the pools apart",
             )  # fmt: skip
-    labels = [pool_labels(asked, role) for role in asked.roles]
+    labels = [asked.selector.of_pool(role) for role in asked.roles]
     stray = [series for series in one.reporting if not any(carries(series, each) for each in labels)]
     if stray and not one.unseen:
         yield Finding(

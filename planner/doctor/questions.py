@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from planner.doctor.evidence import Setup, pool_labels, teller
+from planner.doctor.evidence import Setup, teller
 from planner.slo.targets import MS_PER_S
 from planner.sources.prometheus.answers import Answer, Labels, Matrix, Vector, carries
 from planner.sources.prometheus.batch import Asked
@@ -49,7 +49,7 @@ class Questions:
         """Measured from the samples of a few of the series that report."""
         instances: set[str] = set()
         for role in self.asked.roles:
-            mine = pool_labels(self.asked, role)
+            mine = self.asked.selector.of_pool(role)
             of_pool = {labels.get("instance", "") for labels in reporting if carries(labels, mine)}
             instances |= set(sorted(of_pool)[:_FEW])
         if not instances:
@@ -121,7 +121,7 @@ class Questions:
         chosen = self.detection.choice.get(quantity)
         if chosen is not None and chosen.map.kind == "router":
             return self.asked.selector.of_router
-        return pool_labels(self.asked, teller(quantity, self.asked))
+        return self.asked.selector.of_pool(teller(quantity, self.asked))
 
 
 def _scope(labels: Labels, *more: Labels) -> Scope:

@@ -11,6 +11,7 @@ Units: seconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,13 @@ class Moment:
     at_s: float
     """When the tick was, or would have been."""
     samples: ServiceSamples
+
+
+def ticks_before(now_s: float, service: ServiceSettings, last_s: float = -math.inf) -> tuple[float, ...]:
+    """The ticks before one at `now_s` and after one at `last_s`, as far back as history reaches, oldest first."""
+    most = int(service.demand.history_s / service.interval_s)
+    ticks_s = (now_s - back * service.interval_s for back in range(most, 0, -1))
+    return tuple(at_s for at_s in ticks_s if at_s > last_s + service.interval_s / 2)
 
 
 def recall(

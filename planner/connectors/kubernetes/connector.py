@@ -28,7 +28,7 @@ from planner.connectors.kubernetes.kinds import (
 )  # fmt: skip
 from planner.connectors.kubernetes.kinds_paths import Object, at, path, read, write
 from planner.connectors.kubernetes.lease import NotLeadingError
-from planner.connectors.kubernetes.pools import PoolState, pool_state
+from planner.connectors.kubernetes.pools import pool_state
 from planner.connectors.kubernetes.targets import ObjectRef, TargetRef
 from planner.connectors.kubernetes.writers import (
     OURS,
@@ -86,7 +86,6 @@ class _Known:
     verdict: Verdict = _GO
     selector: tuple[str, str] | None = None
     """Of its pods, where only its Scale tells it, for the object with this uid."""
-    state: PoolState | None = None
 
 
 class KubernetesConnector:
@@ -147,7 +146,8 @@ class KubernetesConnector:
 
     def go_on(self, service: str) -> bool:
         """People accept what somebody else set and want the plan to go on; whether it was held back."""
-        held = [known for known in map(self._known_of, self._services[service].values()) if known.verdict != _GO]
+        every = (self._known[pool.target] for pool in self._services[service].values())
+        held = [known for known in every if known.verdict != _GO]
         for known in held:
             known.contention, known.verdict = resumed(known.contention), _GO
         return bool(held)
@@ -156,9 +156,6 @@ class KubernetesConnector:
         """Let what was begun end, within its deadlines, and let go of connections."""
         await asyncio.gather(*self._changing, return_exceptions=True)
         await self._api.close()
-
-    def _known_of(self, pool: Pool) -> _Known:
-        return self._known[pool.target]
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -185,8 +182,7 @@ class KubernetesConnector:
         pods = selector if isinstance(selector, Absent) else self._cluster.pods(ref.object.namespace, selector)
         if isinstance(pods, Absent):
             return _unknown(pods)
-        known.state = pool_state(pods, target, replicas_of(kind, target, ref.component), now_s, group_by=part.group_by)
-        return known.state.samples
+        return pool_state(pods, target, wanted, now_s, group_by=part.group_by).samples
 
     async def _selector(self, ref: TargetRef, kind: Kind, target: Object) -> str | Absent:
         told = selector_of(kind, target, ref.component)

@@ -48,6 +48,10 @@ class Selector:
         """The labels to look for a router under."""
         return self.service if self.router is None else self.router
 
+    def of_pool(self, role: Role) -> Labels:
+        """All labels that a series of the pool's engines carries."""
+        return {**self.service, **self.pools.get(role, {})}
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -62,9 +66,14 @@ class Answers:
     """By TTFT target, seconds."""
     buckets: Mapping[Quantity, Answer] = field(default_factory=dict)
     """Counts by edge `le`."""
+    remarks: tuple[str, ...] = field(init=False)
+    """What is odd about the answers: to Prometheus itself, and a clock far from ours."""
 
-    def remarks(self) -> tuple[str, ...]:
-        """What is odd about the answers: to Prometheus itself, and a clock far from ours."""
+    def __post_init__(self) -> None:
+        # Once for all services that read these answers.
+        object.__setattr__(self, "remarks", self._remarks())
+
+    def _remarks(self) -> tuple[str, ...]:
         parts = (self.values, self.events, self.ages_s, self.within, self.buckets)
         answers = [answer for part in parts for answer in part.values() if isinstance(answer, Vector)]
         found = sorted({warning for answer in answers for warning in answer.warnings})
@@ -130,7 +139,7 @@ class _Reader:
     def _labels(self, quantity: Quantity, pool: Role) -> Labels:
         if self.choice[quantity].map.kind == "router":
             return self.selector.of_router
-        return {**self.selector.service, **self.selector.pools.get(pool, {})}
+        return self.selector.of_pool(pool)
 
     def _one(self, answer: Answer | None, labels: Labels) -> LabelledSample | Absent:
         if isinstance(answer, Failure):
@@ -179,7 +188,7 @@ def service_samples(
         itl_s=reader.read(Quantity.ITL_S, decode),
         pools={role: _pool(reader, role, conflicts) for role in roles},
         good_share=reader.within(target_ttft_s, prefill),
-        remarks=(*conflicts, *answers.remarks()),
+        remarks=(*conflicts, *answers.remarks),
     )
 
 

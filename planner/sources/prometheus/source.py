@@ -71,6 +71,8 @@ class PrometheusSource:
         self._look_for = self._grouping.look(known_series(maps.values()), services.values())
         self._found: dict[str, Detection] = {}
         self._looked_s: float | None = None
+        self._together: list[Batch] = []
+        """All services as they are asked for, by what was found."""
         self._round: asyncio.Task[Mapping[str, ServiceSamples]] | None = None
         self._round_s = 0.0
 
@@ -118,9 +120,7 @@ class PrometheusSource:
         if failure is not None:
             return {name: _blind(asked, failure.text, self._window_s) for name, asked in self._services.items()}
         samples: dict[str, ServiceSamples] = {}
-        for of_batch in await asyncio.gather(
-            *(self._ask_batch(batch, now_s) for batch in self._batches(self._services))
-        ):
+        for of_batch in await asyncio.gather(*(self._ask_batch(batch, now_s) for batch in self._together)):
             samples |= of_batch
         return samples
 
@@ -140,6 +140,7 @@ class PrometheusSource:
             engines = _names_under(asked.selector.service, answer)
             found[name] = detect(engines, self._maps, _names_under(asked.selector.of_router, answer))
         self._found, self._looked_s = found, now_s
+        self._together = self._batches(self._services)
         return None
 
     def _batches(self, services: Mapping[str, Asked]) -> list[Batch]:
