@@ -10,18 +10,17 @@ Limits: no kubelet, no network, no DNS, no webhooks, no API aggregation.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cluster_commands
 import urllib3
-from cluster_api import Api, Object, RefusedError
+from cluster_api import Api, Object, RefusedError, kubeconfig
 from cluster_commands import Site
-from cluster_keys import Keys, make_keys
+from cluster_keys import make_keys
 from cluster_programs import free_port
 
 PATIENCE_S = 60.0
@@ -44,7 +43,8 @@ class Cluster(Api):
         super().__init__(f"https://127.0.0.1:{port}", keys.authority.certificate, pair=keys.admin)
         self.kubeconfig = folder / "kubeconfig"
         """Of the administrator."""
-        self.kubeconfig.write_text(json.dumps(_kubeconfig(self.url, keys)))
+        admin = {"client-certificate": str(keys.admin.certificate), "client-key": str(keys.admin.key)}
+        self.kubeconfig.write_text(kubeconfig(self.url, self.ca_file, admin))
         self._site = site = Site(folder, kubernetes, kwok, keys, self.kubeconfig, etcd_port, port)
         self._etcd = cluster_commands.etcd(site)
         self._etcd_health = f"http://127.0.0.1:{etcd_port}/health"
@@ -112,14 +112,3 @@ class Cluster(Api):
             time.sleep(0.05)
         logs = "\n".join(each.tail() for each in self._programs)
         raise AssertionError(f"waited in vain until {what}; last seen: {last!r}\n{logs}")
-
-
-def _kubeconfig(url: str, keys: Keys) -> dict[str, Any]:
-    """Of the administrator; YAML takes JSON as it is."""
-    user = {"client-certificate": str(keys.admin.certificate), "client-key": str(keys.admin.key)}
-    cluster = {"server": url, "certificate-authority": str(keys.authority.certificate)}
-    return {
-        "apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "clusters": [{"name": "test", "cluster": cluster}], "users": [{"name": "admin", "user": user}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-    }  # fmt: skip

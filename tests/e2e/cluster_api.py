@@ -29,6 +29,16 @@ class RefusedError(Exception):
         """Of HTTP."""
 
 
+def kubeconfig(url: str, ca_file: Path, user: Mapping[str, str]) -> str:
+    """For the API server at `url`, as the user with these credentials; YAML takes JSON as it is."""
+    cluster = {"server": url, "certificate-authority": str(ca_file)}
+    return json.dumps({
+        "apiVersion": "v1", "kind": "Config", "current-context": "it",
+        "clusters": [{"name": "it", "cluster": cluster}], "users": [{"name": "it", "user": dict(user)}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+    })  # fmt: skip
+
+
 class Api:
     """Speaks with the API server at `url` as the user whose client certificate or token it is given."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import READY_DELAY, Cluster
-from cluster_api import Object
+from cluster_api import Object, kubeconfig
 
 NUMBERS = count(1)
 ACCOUNT = "sla-planner"
@@ -95,16 +94,18 @@ class Fleet:
 
     def write_token(self, token: str, server: str | None = None) -> None:
         """Into the kubeconfig, for the API server or what stands before it."""
-        cluster = {"server": server or self.cluster.url, "certificate-authority": str(self.cluster.ca_file)}
-        self.kubeconfig.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "it",
-            "clusters": [{"name": "it", "cluster": cluster}], "users": [{"name": "it", "user": {"token": token}}],
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        }))  # fmt: skip
+        where = server or self.cluster.url
+        self.kubeconfig.write_text(kubeconfig(where, self.cluster.ca_file, {"token": token}))
 
     def say_of_a_pod(self, status: Object) -> None:
-        """What a kubelet would say of one pod."""
-        pod = min(each["metadata"]["name"] for each in self.cluster.find("v1", "Pod", self.namespace))
+        """What a kubelet would say of one pod, once kwok has said its own: it would write over it."""
+
+        def spoken_of() -> list[str]:
+            pods = self.cluster.find("v1", "Pod", self.namespace)
+            every = all(each["status"].get("containerStatuses") for each in pods)
+            return [each["metadata"]["name"] for each in pods] if every else []
+
+        pod = min(self.cluster.until("kwok has spoken of all pods", spoken_of))
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/status"
         self.cluster.request("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 
 import urllib3
 from cluster import READY_DELAY, Cluster
-from cluster_api import Object, RefusedError
+from cluster_api import Object, RefusedError, kubeconfig
 from fault_stage import Engines
 from prometheus_site import Site, site
 
@@ -123,12 +122,7 @@ class Stage:
     def _kubeconfig(self, name: str) -> Path:
         token = self.cluster.token_for(PLANNER, self.namespace)
         path = self.folder / f"{name}.kubeconfig"
-        cluster = {"server": self.cluster.url, "certificate-authority": str(self.cluster.ca_file)}
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "it",
-            "clusters": [{"name": "it", "cluster": cluster}], "users": [{"name": "it", "user": {"token": token}}],
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        }))  # fmt: skip
+        path.write_text(kubeconfig(self.cluster.url, self.cluster.ca_file, {"token": token}))
         return path
 
 

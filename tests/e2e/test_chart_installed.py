@@ -7,7 +7,6 @@ installed ConfigMap, and a token of the installed ServiceAccount.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 from chart_helm import BASICS, CHART, Helm
 from cluster import Cluster
+from cluster_api import kubeconfig
 from kubernetes_site import Stage, stage
 
 NUMBERS = count(1)
@@ -120,7 +120,7 @@ def planner(here: Stage, namespace: str) -> Iterator[None]:
         "/etc/sla-planner/": f"{here.folder}/", "/var/lib/sla-planner": f"{here.folder}/state",
         "0.0.0.0:8080": "127.0.0.1:0",
     }  # fmt: skip
-    command = [sys.executable, "-m", "planner", *container["args"], f"--kubeconfig={kubeconfig(here, namespace)}"]
+    command = [sys.executable, "-m", "planner", *container["args"], f"--kubeconfig={installed(here, namespace)}"]
     for there, this in elsewhere.items():
         command = [part.replace(there, this) for part in command]
     with (here.folder / "planner.log").open("wb") as log:
@@ -132,16 +132,11 @@ def planner(here: Stage, namespace: str) -> Iterator[None]:
         process.wait(timeout=30)
 
 
-def kubeconfig(here: Stage, namespace: str) -> Path:
+def installed(here: Stage, namespace: str) -> Path:
     """Of the installed ServiceAccount."""
     path = here.folder / "installed.kubeconfig"
-    cluster = {"server": here.cluster.url, "certificate-authority": str(here.cluster.ca_file)}
     user = {"token": here.cluster.token_for("p-sla-planner", namespace)}
-    path.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "it",
-        "clusters": [{"name": "it", "cluster": cluster}], "users": [{"name": "it", "user": user}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-    }))  # fmt: skip
+    path.write_text(kubeconfig(here.cluster.url, here.cluster.ca_file, user))
     return path
 
 
