@@ -86,7 +86,7 @@ def command(
 
 
 def _refuse_what_cannot_run(loaded: LoadedConfig, launchers: bool, speed: float) -> None:
-    from planner.cli.run_kubernetes import has_targets
+    from planner.cli.kubernetes_targets import has_targets
     from planner.errors import UserError
 
     if all(service.prometheus.url is None for service in loaded.config.services.values()):

@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from planner.errors import UserError
+from planner.cli.kubernetes_targets import lease_of, pools_of
 
 if TYPE_CHECKING:
     from planner.clock import Clock
     from planner.config.model import Service
     from planner.connectors.kubernetes.cluster import Cluster
-    from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
+    from planner.connectors.kubernetes.connector import KubernetesConnector
     from planner.connectors.kubernetes.events import Events
     from planner.connectors.kubernetes.lease import Lease
     from planner.connectors.types import Applied
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from planner.loop import ControlLoop
     from planner.scaling.decision import Decision
     from planner.scaling.settings import PlannerSettings
-    from planner.scaling.types import Role
 
-LEASE = "sla-planner"
 TELL_EVERY_S = 5.0
 MOST_TOLD = 3
 """Failures in one sentence; more of them have one cause."""
@@ -83,11 +81,6 @@ class Hands:
                 loop.trouble("kubernetes", text)
 
 
-def has_targets(services: Mapping[str, Service]) -> bool:
-    """Whether any pool has an object of a cluster."""
-    return any(getattr(service.kubernetes, role) for service in services.values() for role in service.pools)
-
-
 def hands(
     services: Mapping[str, Service], settings: PlannerSettings, clock: Clock, kubeconfig: Path | None, lease: str | None
 ) -> Hands:
@@ -100,9 +93,8 @@ def hands(
     from planner.connectors.kubernetes.lease import Lease
     from planner.connectors.kubernetes.writers import Policy
 
-    pools = {name: _pools(name, service, settings) for name, service in services.items()}
-    _refuse_shared(pools)
-    namespace, name = _lease(lease, next(iter(services.values())).kubernetes.namespace)
+    pools = pools_of(services, settings)
+    namespace, name = lease_of(lease, next(iter(services.values())).kubernetes.namespace)
     api = Api(Access(kubeconfig))
     refs = {pool.target.object for of_service in pools.values() for pool in of_service.values()}
     cluster = Cluster(api, refs, clock, Random())
@@ -112,38 +104,3 @@ def hands(
     }
     connector = KubernetesConnector(api, cluster, pools, policies, clock, one.check)
     return Hands(connector, cluster, one, Events(api, clock, socket.gethostname()))
-
-
-def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Role, Pool]:
-    from planner.connectors.kubernetes.connector import Pool
-    from planner.connectors.kubernetes.targets import target_of
-
-    pools = {}
-    for role, pool in settings.services[name].pools.items():
-        text = getattr(service.kubernetes, role)
-        if text is None:
-            raise UserError(
-                f"kubernetes.{role}: service {name} has no target for it; give one, such as Deployment/vllm-{role}"
-            )
-        configured = service.pools[role].gpus_per_replica is not None
-        pools[role] = Pool(target_of(text, service.kubernetes.namespace), pool.gpus_per_replica, configured)
-    return pools
-
-
-def _refuse_shared(pools: Mapping[str, Mapping[Role, Pool]]) -> None:
-    seen: dict[object, str] = {}
-    for name, of_service in pools.items():
-        for role, pool in of_service.items():
-            if (other := seen.setdefault(pool.target, f"{name}.{role}")) != f"{name}.{role}":
-                raise UserError(
-                    f"kubernetes.{role}: {pool.target} is that of {other} and of {name}.{role}; give each its own"
-                )
-
-
-def _lease(text: str | None, namespace: str) -> tuple[str, str]:
-    if text is None:
-        return namespace, LEASE
-    where, slash, name = text.partition("/")
-    if not (where and slash and name):
-        raise UserError(f"--lease: {text!r} must be NAMESPACE/NAME")
-    return where, name
