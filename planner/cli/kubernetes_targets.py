@@ -40,7 +40,8 @@ def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Ro
                 f"kubernetes.{role}: service {name} has no target for it; give one, such as Deployment/vllm-{role}"
             )
         configured = service.pools[role].gpus_per_replica is not None
-        pools[role] = Pool(target_of(text, service.kubernetes.namespace), pool.gpus_per_replica, configured)
+        target = target_of(text, service.kubernetes.namespace)
+        pools[role] = Pool(target, pool.gpus_per_replica, configured, service.kubernetes.idlest_first)
     return pools
 
 

@@ -11,7 +11,7 @@ from planner.clock import Clock
 from planner.config.metrics import Metrics, Prometheus, labels_of
 from planner.config.model import Service
 from planner.errors import UserError
-from planner.scaling.types import ServiceSamples
+from planner.scaling.types import Role, ServiceSamples
 from planner.slo.targets import MS_PER_S
 from planner.sources.prometheus.answers import Cause
 from planner.sources.prometheus.batch import Asked
@@ -53,6 +53,10 @@ class Sources:
     async def collect(self, service: str) -> ServiceSamples:
         """What the service's source knows now."""
         return await self._source(service).collect(service)
+
+    async def loads(self, service: str, role: Role) -> Mapping[str, float]:
+        """Requests in work and waiting of each of a pool's pods; none where that is not told."""
+        return await self._source(service).loads(service, role)
 
     async def past(
         self, services: Collection[str], at_s: Sequence[float]

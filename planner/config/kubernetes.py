@@ -58,3 +58,9 @@ class Kubernetes(Section):
         description="For how long a count that somebody else set stands, in seconds. 1800: time enough to finish, or "
         "to pause the planner.",
     )
+    idlest_first: bool = Field(
+        default=False,
+        description="Before a pool is lowered, mark its idlest pods with the annotation "
+        "controller.kubernetes.io/pod-deletion-cost, so that they go first; only a Deployment's ReplicaSet looks "
+        "at it. false, because it takes the permission to patch pods.",
+    )

@@ -116,15 +116,25 @@ async def hands(
     policy: Policy | None = None,
     clock: Clock | None = None,
     deadline_s: float = 5.0,
+    loads: Mapping[str, float] | None = None,
 ) -> AsyncIterator[Hands]:
-    """Watching already; `gpus` are those of a replica of each pool, `deadline_s` is that of a call."""
+    """Watching already; `gpus` are those of a replica of each pool, `deadline_s` is that of a call.
+
+    With `loads`, requests by pod, the idlest go first.
+    """
     api = Api(Access(kubeconfig), deadline_s=deadline_s)
     time_of_day = clock or WallClock()
-    pools = {role: Pool(target_of(text, namespace), gpus) for role, text in targets.items()}
+    pools = {
+        role: Pool(target_of(text, namespace), gpus, idlest_first=loads is not None) for role, text in targets.items()
+    }
     watches = Cluster(api, {pool.target.object for pool in pools.values()}, time_of_day, Random(1))
     writes = Recorded(api)
     policies = {SERVICE: policy or Policy()}
-    connector = KubernetesConnector(writes, watches, {SERVICE: pools}, policies, time_of_day, lambda: None)
+
+    async def loads_of(service: str, role: Role) -> Mapping[str, float]:
+        return loads or {}
+
+    connector = KubernetesConnector(writes, watches, {SERVICE: pools}, policies, time_of_day, lambda: None, loads_of)
     running = asyncio.create_task(watches.run())
     try:
         yield Hands(connector, watches, writes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,28 @@ def test_pods_that_are_scraped_twice_count_once(tmp_path: Path, prometheus_progr
     assert value(samples["chat"].rate_per_s) == near(6.0)
     assert value(samples["chat"].pools[P].reporting) == 2.0
     assert value(samples["chat"].pools[P].running) == 3.0
+
+
+async def loads_of_pods(url: str, *roles: Role) -> list[Mapping[str, float]]:
+    client = PrometheusClient(PrometheusSettings(url))
+    source = PrometheusSource(client, {"chat": CHAT}, load_maps(), WallClock(), window_s=5.0, deadline_s=10.0)
+    before = await source.loads("chat", roles[0])
+    await source.collect("chat")
+    loads = [before, *[await source.loads("chat", role) for role in roles]]
+    await source.close()
+    return loads
+
+
+def test_each_pods_requests_in_work_and_waiting_are_told_once_however_often_it_is_scraped(
+    tmp_path: Path, prometheus_program: str
+) -> None:
+    with site(tmp_path, *FLEET, program=prometheus_program) as here:
+        here.start(twice=True)
+        unknown, prefill, decode = asyncio.run(loads_of_pods(here.url, P, D))
+
+    assert unknown == {}
+    assert prefill == {"p-0": 2.0, "p-1": 3.0}
+    assert decode == {"d-0": 20.0}
 
 
 def test_a_selector_that_matches_nothing_says_so(tmp_path: Path, prometheus_program: str) -> None:

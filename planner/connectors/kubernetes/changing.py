@@ -14,6 +14,7 @@ from planner.connectors.kubernetes.gpus import gpus_per_replica
 from planner.connectors.kubernetes.kinds import Kind, refusal
 from planner.connectors.kubernetes.kinds_paths import Object
 from planner.connectors.kubernetes.kinds_shapes import shape_of
+from planner.connectors.kubernetes.marking import Loads
 from planner.connectors.kubernetes.owners import Reference, owner_refusal, owners_of, rival
 from planner.connectors.kubernetes.targets import ObjectRef
 from planner.connectors.kubernetes.writers import Verdict
@@ -40,6 +41,8 @@ class Change:
     """Whether somebody said so; it counts where the object does not tell."""
     verdict: Verdict
     """What is to be done about somebody else's change."""
+    loads: Loads | None = None
+    """Who knows how busy its pods are; None where the idlest need not go first."""
 
 
 class View(Protocol):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from planner.clock import Clock
@@ -28,6 +29,7 @@ from planner.connectors.kubernetes.kinds import (
 )  # fmt: skip
 from planner.connectors.kubernetes.kinds_paths import Object, at, path, read, write
 from planner.connectors.kubernetes.lease import NotLeadingError
+from planner.connectors.kubernetes.marking import Loads, mark
 from planner.connectors.kubernetes.pools import pool_state
 from planner.connectors.kubernetes.targets import ObjectRef, TargetRef
 from planner.connectors.kubernetes.writers import (
@@ -69,6 +71,16 @@ class Pool:
     gpus_per_replica: int
     configured: bool = True
     """Whether somebody said so, and it is not merely the profile's."""
+    idlest_first: bool = False
+    """Whether pods may be marked, so that the idlest go first."""
+
+
+LoadsOf = Callable[[str, Role], Awaitable[Mapping[str, float]]]
+"""Requests in work and waiting, by pod, of a service's pool."""
+
+
+async def _unknown_loads(service: str, role: Role) -> Mapping[str, float]:
+    return {}
 
 
 _GO = Verdict("go")
@@ -99,14 +111,16 @@ class KubernetesConnector:
         policies: Mapping[str, Policy],
         clock: Clock,
         fence: Callable[[], None],
+        loads: LoadsOf = _unknown_loads,
     ) -> None:
-        """`fence` raises NotLeadingError when this process must not write."""
+        """`fence` raises NotLeadingError when this process must not write, `loads` tells how busy a pool's pods are."""
         self._api = api
         self._cluster = cluster
         self._services = services
         self._policies = policies
         self._clock = clock
         self._fence = fence
+        self._loads = loads
         self._changing: set[asyncio.Future[Applied]] = set()
         self._known: dict[TargetRef, _Known] = {
             pool.target: _Known() for pools in services.values() for pool in pools.values()
@@ -127,7 +141,9 @@ class KubernetesConnector:
         changes: dict[ObjectRef, dict[str, Change]] = {}
         for role, replicas in plan.replicas.items():
             pool = pools[role]
-            change = Change(role, replicas, pool.gpus_per_replica, pool.configured, self._known[pool.target].verdict)
+            loads = partial(self._loads, plan.service, role) if pool.idlest_first else None
+            verdict = self._known[pool.target].verdict
+            change = Change(role, replicas, pool.gpus_per_replica, pool.configured, verdict, loads)
             changes.setdefault(pool.target.object, {})[pool.target.component] = change
         changing = asyncio.ensure_future(self._change_all(changes))
         self._changing.add(changing)
@@ -222,13 +238,29 @@ class KubernetesConnector:
             return Applied("unchanged", f"{ref} is so already")
         try:
             held = await obstacle(self._cluster, ref, kind, target, changes)
-            return held or await self._write(ref, kind, self._newest(ref, target), counts)
+            return held or await self._carry_out(ref, kind, target, counts, changes)
         except NotLeadingError as error:
             return Applied("paused", str(error))
         except TargetError as error:
             return Applied("refused", str(error))
         except ApiError as error:
             return _failed(ref, error)
+
+    async def _carry_out(
+        self, ref: ObjectRef, kind: Kind, target: Object, counts: Mapping[str, int], changes: Mapping[str, Change]
+    ) -> Applied:
+        for component, count in counts.items():
+            await self._mark(TargetRef(ref, component), kind, target, count, changes[component].loads)
+        return await self._write(ref, kind, self._newest(ref, target), counts)
+
+    async def _mark(self, ref: TargetRef, kind: Kind, target: Object, count: int, loads: Loads | None) -> None:
+        now, namespace = replicas_of(kind, target, ref.component), ref.object.namespace
+        if loads is None or isinstance(now, Absent) or count >= now:
+            return
+        selector = await self._selector(ref, kind, target)
+        pods = selector if isinstance(selector, Absent) else self._cluster.pods(namespace, selector)
+        if not isinstance(pods, Absent):
+            await mark(self._api, self._fence, namespace, pods, now - count, loads)
 
     def _newest(self, ref: ObjectRef, target: Object) -> Object:
         """At its latest version, if it asks for the same: while pods start, its status changes by the second."""

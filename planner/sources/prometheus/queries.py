@@ -140,6 +140,12 @@ def queries(
     )
 
 
+def by_pod(choice: Choice, quantity: Quantity, matchers: Sequence[Matcher], pod_labels: Sequence[str] = POD) -> str:
+    """A gauge of each pod, told apart by the last of `pod_labels`, its name."""
+    *_, pod = pod_labels
+    return _Writer(choice[quantity], Scope((pod,), tuple(matchers)), 1.0, tuple(pod_labels)).value()
+
+
 @dataclass(frozen=True, slots=True)
 class _Writer:
     """Writes the PromQL of one quantity."""

@@ -15,14 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Seque
 from typing import Protocol
 
 from planner.clock import Clock
-from planner.scaling.types import Absent, ServiceSamples
+from planner.scaling.types import Absent, Role, ServiceSamples
 from planner.sources.prometheus.answers import Answer, Failure, Labels, Vector
 from planner.sources.prometheus.batch import Asked, Batch, Grouping, batches, known_series
 from planner.sources.prometheus.detect import Detection, detect
 from planner.sources.prometheus.history import Ranger, ahead_s, answers_at
 from planner.sources.prometheus.maps import MetricMap, Quantity
 from planner.sources.prometheus.own import REPLICAS, counts, with_counts
-from planner.sources.prometheus.queries import POD
+from planner.sources.prometheus.queries import POD, Matcher, by_pod
 from planner.sources.prometheus.readings import Answers, service_samples
 from planner.sources.types import PastError
 
@@ -31,6 +31,7 @@ LOOK_AGAIN_S = 300.0
 TOGETHER_S = 1.0
 """Who asks so soon after another is given the same answers."""
 
+_LOAD = (Quantity.RUNNING, Quantity.WAITING)
 _BREATH = 50
 """Services between two pauses in which others may run; one takes up to half a millisecond."""
 _PIECE = 20_000
@@ -84,6 +85,23 @@ class PrometheusSource:
             self._round = asyncio.create_task(self._ask_all(now_s), name="prometheus")
         # Whoever stops waiting must not take the answers from the others.
         return (await asyncio.shield(self._round))[service]
+
+    async def loads(self, service: str, role: Role) -> Mapping[str, float]:
+        """Requests in work and waiting of each of the pool's pods; none where that is not told."""
+        found, selector = self._found.get(service), self._services[service].selector
+        if found is None or not self._pod_labels:
+            return {}
+        of_pods = [each for each in _LOAD if each in found.choice and found.choice[each].map.kind == "engine"]
+        matchers = [Matcher(label, value) for label, value in selector.of_pool(role).items()]
+        asked = [by_pod(found.choice, quantity, matchers, self._pod_labels) for quantity in of_pods]
+        answers = await asyncio.gather(*map(self._query, asked))
+        if not all(isinstance(answer, Vector) for answer in answers):
+            return {}
+        loads: dict[str, float] = {}
+        for sample in (sample for answer in answers if isinstance(answer, Vector) for sample in answer.samples):
+            pod = sample.labels.get(self._pod_labels[-1], "")
+            loads[pod] = loads.get(pod, 0.0) + sample.value
+        return loads
 
     async def past(
         self, services: Collection[str], at_s: Sequence[float]
