@@ -48,6 +48,10 @@ TAIL = """
 | the budget costs the agreement | `sla_planner_service_reason{reason="budget-cut"} == 1 and on (service) \
 sla_planner_good_ratio < on (service) sla_planner_objective_ratio` |
 | Prometheus fails us | `rate(sla_planner_source_query_failures_total[5m]) > 0` |
+| the planner cannot see or write | `sla_planner_kubernetes_watches_broken > 0 or \
+increase(sla_planner_kubernetes_requests_total{code!~"2.."}[10m]) > 5` |
+| nobody writes | `max(sla_planner_leader) == 0` |
+| somebody else scales | `sla_planner_contended == 1` |
 | GPUs do not come | `sla_planner_replicas{state="pending"} > 0` |
 """
 
@@ -69,7 +73,7 @@ def _rows() -> Iterator[str]:
         now_s=0.0, started_s=0.0, settings=PlannerSettings({}, 0), budget=None, ticks=0, next_tick_s=0.0,
         interval_s=0.0, services={}, controls=Controls(), trouble=(),
     )  # fmt: skip
-    for family in families(nothing, Totals({}, None), None):
+    for family in families(nothing, Totals({}, None), None, None):
         labels = ", ".join(f"`{label}`" for label in _labels(family))
         yield f"| `{_name(family)}` | {family.type} | {labels} | {family.documentation} |\n"
 

@@ -16,6 +16,7 @@ from planner.api.page_routes import add_page
 from planner.api.read_routes import probe_routes, read_routes
 from planner.api.seams import Launchers, Planner
 from planner.api.security import Security
+from planner.connectors.grip import Grip
 from planner.sources.types import Queries
 
 _DESCRIPTION = """What a running planner sees, decides and does, and orders to it.
@@ -29,10 +30,12 @@ def create_app(
     launchers: Launchers | None,
     security: Security,
     queries: Callable[[], Queries] | None = None,
+    grip: Callable[[], Grip] | None = None,
 ) -> FastAPI:
     """The API of a planner.
 
-    `launchers` is None where an orchestrator starts the replicas, `queries` where no server is asked for metrics.
+    `launchers` is None where an orchestrator starts the replicas, `queries` where no server is asked for metrics,
+    `grip` where no orchestrator is held.
     """
     app = FastAPI(
         title="sla-planner",
@@ -51,7 +54,7 @@ def create_app(
     app.include_router(read_routes(planner, security))
     app.include_router(event_routes(planner))
     app.include_router(probe_routes(planner))
-    app.include_router(metrics_routes(planner, queries))
+    app.include_router(metrics_routes(planner, queries, grip))
     app.include_router(control_routes(planner, security))
     app.include_router(launcher_routes(planner, launchers, security))
     add_page(app)

@@ -18,13 +18,17 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from planner import __version__
 from planner.api.answers import compressed
 from planner.api.facts import facts_of
+from planner.api.metrics_grip import of_grip
 from planner.api.metrics_services import PREFIX, add, gauge, of_pools, of_services
 from planner.api.seams import Planner
 from planner.board import Board, Totals
+from planner.connectors.grip import Grip
 from planner.sources.types import Queries
 
 
-def metrics_routes(planner: Planner, queries: Callable[[], Queries] | None) -> APIRouter:
+def metrics_routes(
+    planner: Planner, queries: Callable[[], Queries] | None, grip: Callable[[], Grip] | None
+) -> APIRouter:
     """The page that Prometheus scrapes."""
     router = APIRouter(tags=["probes"])
 
@@ -36,7 +40,8 @@ def metrics_routes(planner: Planner, queries: Callable[[], Queries] | None) -> A
     async def metrics(request: Request) -> Response:
         """The board as Prometheus text, or OpenMetrics where the scraper asks for it."""
         registry = CollectorRegistry()
-        registry.register(BoardCollector(planner.board(), planner.totals(), None if queries is None else queries()))
+        asked, held = None if queries is None else queries(), None if grip is None else grip()
+        registry.register(BoardCollector(planner.board(), planner.totals(), asked, held))
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         # With 1,000 services this takes a third of a second, in which others are to be answered.
         return await compressed(request, await asyncio.to_thread(encode, registry), media_type)
@@ -47,10 +52,11 @@ def metrics_routes(planner: Planner, queries: Callable[[], Queries] | None) -> A
 class BoardCollector(Collector):
     """Samples of one board."""
 
-    def __init__(self, board: Board, totals: Totals, queries: Queries | None) -> None:
+    def __init__(self, board: Board, totals: Totals, queries: Queries | None, grip: Grip | None) -> None:
         self._board = board
         self._totals = totals
         self._queries = queries
+        self._grip = grip
 
     def describe(self) -> list[Metric]:
         """Nothing: a board is collected once, and its names cannot clash."""
@@ -58,16 +64,17 @@ class BoardCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric that has a value."""
-        return (family for family in families(self._board, self._totals, self._queries) if family.samples)
+        return (family for family in families(self._board, self._totals, self._queries, self._grip) if family.samples)
 
 
-def families(board: Board, totals: Totals, queries: Queries | None) -> Iterator[Metric]:
+def families(board: Board, totals: Totals, queries: Queries | None, grip: Grip | None) -> Iterator[Metric]:
     """Every metric there may be, those without a value too."""
     facts = [facts_of(board, service) for service in board.services]
     yield from _planner(board, totals)
     yield from of_services(facts)
     yield from of_pools(facts)
     yield from _asked(queries)
+    yield from of_grip(grip)
 
 
 def _planner(board: Board, totals: Totals) -> Iterator[Metric]:

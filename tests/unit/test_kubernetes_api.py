@@ -754,3 +754,26 @@ def test_what_only_decides_loads_no_client() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+def test_every_call_is_counted_by_what_came_back(tmp_path: Path) -> None:
+    async def script(server: FakeApiServer, api: Api) -> dict[tuple[str, str], int]:
+        server.script("GET", ONE, OVERLOADED, says(DECODE), hangs)
+        server.script("PATCH", ONE, refuses(409, "Conflict", "changed"))
+        server.script("WATCH", ALL, watch(bookmark("8")))
+        await api.get(ONE)
+        for failing in (api.patch(ONE, {}), api.get(ONE)):
+            with pytest.raises(ApiError):
+                await failing
+        async with api.stream(ALL, {"watch": "true"}, silence_s=LONG_S) as lines:
+            async for _ in lines:
+                break
+        return dict(api.calls)
+
+    assert play(tmp_path, script, deadline_s=SHORT_S) == {
+        ("GET", "429"): 1,
+        ("GET", "200"): 1,
+        ("GET", "Timeout"): 1,
+        ("PATCH", "409"): 1,
+        ("WATCH", "200"): 1,
+    }

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
@@ -45,6 +46,8 @@ class Api:
     def __init__(self, access: Access, *, deadline_s: float = 5.0) -> None:
         self._sessions = Sessions(access)
         self._deadline_s = deadline_s
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """By verb, a watch as such, and by status, or by what went wrong before there was one."""
 
     async def get(self, path: str, **params: str | int) -> dict[str, Any]:
         """Read one object, or whatever else is at the path. Raises ApiError."""
@@ -155,6 +158,7 @@ class Api:
             try:
                 session = await attempt.enter_async_context(self._sessions.lent())
                 response = await attempt.enter_async_context(session.ask(request))
+                self._count(request, str(response.status))
                 if response.status < 300:
                     kept.push_async_callback(attempt.pop_all().aclose)
                     return response
@@ -166,9 +170,11 @@ class Api:
                     await response.read(),
                 )
             except TimeoutError:
+                self._count(request, "Timeout")
                 raise
             except FAILURES as failure:
                 error = broken(request, failure)
+                self._count(request, error.reason)
             if session is not None and may_renew and _not_let_in(error):
                 self._sessions.renew(session)
             return error
@@ -187,6 +193,9 @@ class Api:
             if not line:
                 return
             yield _parsed(request, response.status, line)
+
+    def _count(self, request: Request, outcome: str) -> None:
+        self.calls["WATCH" if "watch" in request.params else request.verb, outcome] += 1
 
     @staticmethod
     def _late(request: Request, limit_s: float) -> ApiError:
