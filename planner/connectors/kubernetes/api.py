@@ -170,7 +170,6 @@ class Api:
                     await response.read(),
                 )
             except TimeoutError:
-                self._count(request, "Timeout")
                 raise
             except FAILURES as failure:
                 error = broken(request, failure)
@@ -197,8 +196,8 @@ class Api:
     def _count(self, request: Request, outcome: str) -> None:
         self.calls["WATCH" if "watch" in request.params else request.verb, outcome] += 1
 
-    @staticmethod
-    def _late(request: Request, limit_s: float) -> ApiError:
+    def _late(self, request: Request, limit_s: float) -> ApiError:
+        self._count(request, "Timeout")
         text = f"{request}: nothing came within {limit_s:g} s; see whether the API server is overloaded"
         return ApiError(None, "Timeout", text)
 
