@@ -118,15 +118,18 @@ class Watch:
         engines = self._engines.get(name) or _blind(Absent("the source has not answered yet"))
         replicas = self._replicas.get(name, {})
         cause = self._trouble.get((name, "connector"), "the connector has not answered yet")
-        unknown = ReplicaSamples(**dict.fromkeys(_COUNTS, Absent(cause)))
+        none = Absent(cause)
+        unknown = ReplicaSamples(none, none, none, none, none, none)
+        told = {role: replicas.get(role, unknown) for role in service.pools}
         return replace(
             engines,
-            pools={role: _joined(engines.pools.get(role), replicas.get(role, unknown)) for role in service.pools},
+            pools={role: _joined(engines.pools.get(role), counts) for role, counts in told.items()},
+            starts={role: one.starts for role, one in told.items() if not isinstance(one.starts, Absent)},
         )
 
 
-_COUNTS = tuple(field.name for field in fields(ReplicaSamples))
 _GAUGES = ("reporting", "waiting", "running")
+_COUNTS = tuple(field.name for field in fields(PoolSamples) if field.name not in _GAUGES)
 
 
 def _joined(engines: PoolSamples | None, replicas: ReplicaSamples) -> PoolSamples:

@@ -17,13 +17,16 @@ _TROUBLE = frozenset({Code.UNATTAINABLE})
 _BLIND = frozenset({Code.NO_DEMAND, Code.NO_REPLICA_COUNTS})
 _HOLDING = frozenset(
     {
+        Code.BALANCE,
         Code.BUDGET_CUT,
         Code.BUDGET_WAIT,
         Code.DELAYED_START,
         Code.DOUBT,
+        Code.FAILING,
         Code.OVER_BUDGET,
         Code.PENDING,
         Code.ROLLOUT,
+        Code.WITHDRAW,
     }
 )
 
@@ -40,7 +43,7 @@ def health(facts: Facts) -> Health:
     decision = facts.line.decision
     if (why := _blind(decision)) is not None:
         return Health(state="blind", sentence=why)
-    if (why := _ordered(facts) or _first(decision, _HOLDING)) is not None:
+    if (why := _ordered(facts) or _held_back(facts) or _first(decision, _HOLDING)) is not None:
         return Health(state="holding", sentence=why)
     return Health(state="ok", sentence=_outcome(decision))
 
@@ -87,6 +90,12 @@ def _ordered(facts: Facts) -> str | None:
         counts = ", ".join(f"{role} at {count}" for role, count in facts.hold.replicas.items())
         return f"held ({counts}) by {facts.hold.by}: {facts.hold.why}"
     return None
+
+
+def _held_back(facts: Facts) -> str | None:
+    """The connector will not, as while somebody else's count stands, or another planner leads."""
+    applied = None if facts.line is None else facts.line.applied
+    return f"not applied: {applied.detail}" if applied is not None and applied.status == "paused" else None
 
 
 def _outcome(decision: Decision) -> str:

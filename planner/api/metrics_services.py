@@ -118,7 +118,11 @@ def _read(seen: Observation) -> Mapping[str, Reading[float]]:
 def of_pools(services: list[Facts]) -> list[Metric]:
     """What concerns one of its pools."""
     replicas = gauge(
-        "replicas", "Replicas of a pool as they are; wanted is what is ordered.", *_SERVICE, "pool", "state"
+        "replicas",
+        "Replicas of a pool as they are; wanted is what is ordered, failing are some of those starting.",
+        *_SERVICE,
+        "pool",
+        "state",
     )
     rolling_out = gauge("rolling_out", "1 while the pool's template is being changed, else 0.", *_SERVICE, "pool")
     planned = gauge(
@@ -137,6 +141,7 @@ def of_pools(services: list[Facts]) -> list[Metric]:
             replicas.add_metric([*name, role, "starting"], counts.starting)
             replicas.add_metric([*name, role, "pending"], counts.pending)
             replicas.add_metric([*name, role, "draining"], counts.draining)
+            add(replicas, [*name, role, "failing"], counts.failing)
             rolling_out.add_metric([*name, role], counts.rolling_out)
         for role, chosen in decision.pools.items():
             sized = None if decision.sizing is None else decision.sizing.pools.get(role)

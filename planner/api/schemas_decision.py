@@ -48,7 +48,7 @@ class Reading(View):
 class ReplicaCounts(View):
     """The replicas of one pool."""
 
-    model_config = example(wanted=4, ready=3, starting=1, pending=0, draining=0, rolling_out=False)
+    model_config = example(wanted=4, ready=3, starting=1, pending=0, draining=0, rolling_out=False, failing=0)
 
     wanted: int
     """Ordered."""
@@ -59,6 +59,8 @@ class ReplicaCounts(View):
     draining: int
     rolling_out: bool
     """The pool's template is being changed."""
+    failing: int | None
+    """Of those starting, replicas that crash or cannot be started; null when the orchestrator does not tell."""
 
 
 class ReplicasReading(View):
@@ -203,7 +205,7 @@ class PoolDecided(View):
     wanted: int | None
     """Sized and within the pool's bounds."""
     granted: int | None
-    """What the budget allows of it."""
+    """What of that can be had and the budget allows."""
     replicas: int | None
     """What to order; null leaves the pool alone."""
 

@@ -71,6 +71,7 @@ def _replicas(reading: Reading[Replicas]) -> schemas.ReplicasReading:
         pending=counts.pending,
         draining=counts.draining,
         rolling_out=counts.rolling_out,
+        failing=counts.failing,
     )
     cause = reading.cause if isinstance(reading, Stale) else None
     return schemas.ReplicasReading(status=reading.status, value=value, at_s=reading.at_s, cause=cause)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from planner.scaling.types import ReplicaSamples, Role
 
-Status = Literal["applied", "unchanged", "dry-run", "paused", "refused", "failed"]
+Status = Literal["applied", "unchanged", "handed-on", "dry-run", "paused", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Applied:
     """What became of a plan."""
 
     status: Status
-    """applied: handed over; unchanged: it was so already; dry-run, paused: would have been; refused: the other side
-    will not; failed: nobody knows, the next tick tries again."""
+    """applied: handed over; unchanged: it was so already; handed-on: somebody else sets it, and asks for it; dry-run,
+    paused: would have been; refused: the other side will not; failed: nobody knows, the next tick tries again."""
     detail: str
     """One sentence: what was changed, or why not."""
 

@@ -23,7 +23,7 @@ class PoolDecision:
     wanted: int | None
     """The wish: sized and within the pool's bounds."""
     granted: int | None
-    """What the budget allows of it."""
+    """What of that can be had and the budget allows."""
     replicas: int | None
     """What to order; None leaves the pool alone."""
     reasons: tuple[Reason, ...]

@@ -1,8 +1,13 @@
-"""How long a replica takes from its order to Ready, learnt from the counts of each tick.
+"""How long a replica takes to start, learnt from what its orchestrator tells, else from the counts of each tick.
 
-An order counts from the tick before the one that sees it; a replica is taken for the oldest one ordered. So a start-up
-is measured to within a tick, upwards. What waits for a GPU has not begun to start: its clock stands at 0. Cancelled
-starts, rollouts and replicas that come back by themselves measure nothing.
+Told, a start-up is exact. A replica counts once, when it is told first: Ready says when a replica became so last, so
+one that lost its readiness and got it back tells a start that is too long, and is known by then. Who looks for the
+first time knows nobody: then starts far longer than is usual among them are left out, and always those longer than
+anything starts.
+
+Counted, an order counts from the tick before the one that sees it; a replica is taken for the oldest one ordered. So a
+start-up is measured to within a tick, upwards. What waits for a GPU has not begun to start: its clock stands at 0.
+Cancelled starts, rollouts and replicas that come back by themselves measure nothing.
 
 The lead time is the 0.9 quantile of the last start-ups, since a plan must hold for the slow ones, too; all pools of a
 service count together, as they load the same model, until one is known by itself and slower.
@@ -13,16 +18,21 @@ Units: seconds.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from planner.scaling.settings import ServiceSettings
-from planner.scaling.types import Replicas, Role
+from planner.scaling.types import Replicas, Role, Start
 
 ENOUGH = 5
 """Start-ups before they are believed more than what was configured."""
 KEPT = 32
 QUANTILE = 0.9
+LONGEST_S = 3600.0
+"""No engine loads for longer; what tells more lost its readiness meanwhile."""
+FAR = 3.0
+"""Times the median of those told at the first look. Cold and warm caches differ by less, days of serving by more."""
 
 _LATE = 0.1
 """Share of an interval by which a tick may come late."""
@@ -39,6 +49,8 @@ class Starts:
     """When each replica was ordered that is not Ready yet, oldest first."""
     took_s: tuple[float, ...] = ()
     """The last `KEPT`, oldest first."""
+    told: Mapping[str, float] | None = None
+    """Replicas whose start was told, and when each was placed, in the last `LONGEST_S`; None: none ever was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +62,13 @@ class Lead:
     """How many start-ups it was measured on; 0: as configured."""
 
 
-def watched(before: Starts | None, replicas: Replicas, now_s: float) -> Starts:
-    """What is known with this tick's counts."""
-    after = Starts(now_s, replicas.wanted, replicas.ready, took_s=() if before is None else before.took_s)
+def watched(before: Starts | None, replicas: Replicas, now_s: float, told: tuple[Start, ...] | None = None) -> Starts:
+    """What is known with this tick's counts and, where the orchestrator tells them, the starts of what is Ready."""
+    after = Starts(now_s, replicas.wanted, replicas.ready)
+    if before is not None:
+        after = replace(after, took_s=before.took_s, told=before.told)
+    if told is not None:
+        return _heard(after, told, now_s)
     if before is None or replicas.rolling_out:
         return after
     ordered = replicas.wanted - before.wanted
@@ -64,6 +80,21 @@ def watched(before: Starts | None, replicas: Replicas, now_s: float) -> Starts:
     waiting = min(replicas.pending, len(under_way) - came)
     starting = under_way[came : len(under_way) - waiting]
     return replace(after, under_way=starting + (now_s,) * waiting, took_s=(before.took_s + took_s)[-KEPT:])
+
+
+def _heard(known: Starts, told: tuple[Start, ...], now_s: float) -> Starts:
+    since_s = now_s - LONGEST_S
+    told = tuple(start for start in told if start.took_s <= LONGEST_S)
+    if known.told is None:
+        usual_s = statistics.median(start.took_s for start in told) if told else 0.0
+        new = [start for start in told if start.took_s <= FAR * usual_s]
+    else:
+        # Who was placed earlier is known, or was: the memory of it reaches no further.
+        new = [start for start in told if start.replica not in known.told and start.placed_at_s > since_s]
+    took_s = tuple(start.took_s for start in sorted(new, key=lambda start: start.ready_at_s))
+    placed = {**(known.told or {}), **{start.replica: start.placed_at_s for start in told}}
+    recent = {replica: at_s for replica, at_s in placed.items() if at_s > since_s}
+    return replace(known, took_s=(known.took_s + took_s)[-KEPT:], told=recent)
 
 
 def lead(starts: Mapping[Role, Starts], service: ServiceSettings) -> Lead:

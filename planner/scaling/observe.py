@@ -43,7 +43,7 @@ def observe(samples: ServiceSamples, settings: ObserveSettings, now_s: float) ->
         return _read(sampled, settings.max_age_s, now_s)
 
     judged = {role: _pool(pool, read_at=(settings.max_age_s, now_s)) for role, pool in samples.pools.items()}
-    pools = {role: pool.observation for role, pool in judged.items()}
+    pools = {role: replace(pool.observation, starts=samples.starts.get(role)) for role, pool in judged.items()}
     coverage = _worst(judged)
 
     def covered(sampled: Sampled) -> Reading[float]:
@@ -116,7 +116,14 @@ def _replicas(samples: PoolSamples, max_age_s: float, now_s: float) -> Reading[R
             stale = reading
         counts[name] = round(reading.value)
     rolling_out = bool(counts.pop("rolling_out"))
-    replicas = Replicas(**counts, rolling_out=rolling_out)
+    failing = _read(samples.failing, max_age_s, now_s)
+    pending_go_first = _read(samples.pending_go_first, max_age_s, now_s)
+    replicas = Replicas(
+        **counts,
+        rolling_out=rolling_out,
+        failing=round(failing.value) if isinstance(failing, Valid) else None,
+        pending_go_first=isinstance(pending_go_first, Valid) and pending_go_first.value > 0,
+    )
     at_s = samples.wanted.at_s if not isinstance(samples.wanted, Absent) else now_s
     return Valid(replicas, at_s) if stale is None else Stale(replicas, stale.at_s, stale.cause)
 

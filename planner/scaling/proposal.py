@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from planner.scaling.burstiness import Burstiness
 from planner.scaling.cap import Budget, Claim, Grant, Pool, PoolClaim
 from planner.scaling.correction import Correction, correct
-from planner.scaling.decide import PoolState, Situation, decide, remember
+from planner.scaling.decide import PoolState, Situation, decide, granted, remember
 from planner.scaling.decision import Decision, PoolDecision
 from planner.scaling.demand import Lengths, lengths_of, outlook
 from planner.scaling.demand import remember as remember_demand
 from planner.scaling.doubt import doubt, publishes
 from planner.scaling.forecast.types import Forecast
 from planner.scaling.lead import Lead, lead, watched
+from planner.scaling.obtainable import Obtainable, obtainable
 from planner.scaling.reading import Missing, Valid
 from planner.scaling.reasons import Code, Reason, because
 from planner.scaling.settings import PoolSettings, ServiceSettings
@@ -32,7 +33,7 @@ class Proposal:
     """What one service wants, and how it came to want it."""
 
     state: ServiceState
-    """Already holding this tick's demand, factors and counts; `conclude` adds the wishes."""
+    """Already holding this tick's demand, factors, counts and wishes."""
     observation: Observation
     lead: Lead
     forecast: Forecast | None
@@ -40,6 +41,8 @@ class Proposal:
     sizing: Sizing | None
     wanted: Mapping[Role, int]
     """Sized and within bounds; a pool whose demand or counts are unknown wants nothing and is absent."""
+    obtainable: Obtainable
+    """What of that is asked for."""
     reasons: tuple[Reason, ...]
 
 
@@ -58,7 +61,7 @@ def learn(state: ServiceState, observation: Observation, service: ServiceSetting
     """Remember what there was, and learn from it."""
     history = remember_demand(state.history, observation, service.demand)
     starts = {
-        role: watched(state.starts.get(role), pool.replicas.value, observation.at_s)
+        role: watched(state.starts.get(role), pool.replicas.value, observation.at_s, pool.starts)
         for role, pool in observation.pools.items()
         if isinstance(pool.replicas, Valid)
     }
@@ -86,7 +89,7 @@ def learn(state: ServiceState, observation: Observation, service: ServiceSetting
 
 
 def propose(state: ServiceState, observation: Observation, service: ServiceSettings) -> Proposal:
-    """Observation to wishes: learn, forecast, size, bound."""
+    """Observation to wishes: learn, forecast, size, bound, leave out what cannot be had."""
     learnt = learn(state, observation, service)
     remembered, correction = learnt.state, learnt.correction
     rate = observation.rate_per_s
@@ -94,24 +97,31 @@ def propose(state: ServiceState, observation: Observation, service: ServiceSetti
     if isinstance(rate, Missing) or ahead is None:
         cause = rate.cause if isinstance(rate, Missing) else "nothing is known of the load yet"
         reasons = (because(Code.NO_DEMAND, cause=cause),)
-        return Proposal(remembered, observation, learnt.lead, None, correction, None, {}, reasons)
+        kept = replace(remembered, pools=_wished(remembered, observation, {}, service))
+        return Proposal(kept, observation, learnt.lead, None, correction, None, {}, Obtainable({}, {}, ()), reasons)
     demand = learnt.lengths.at(ahead.rate_per_s, correction.burstiness.arrival_cv2)
     sizing = size(demand, correction.factors, service)
-    wanted, bound_reasons = _bounded(sizing, service.pools)
+    bounded, bound_reasons = _bounded(sizing, service.pools)
     known = {role for role, pool in observation.pools.items() if not isinstance(pool.replicas, Missing)}
+    wanted = {role: bounded[role] for role in bounded if role in known}
+    pools = _wished(remembered, observation, wanted, service)
+    can_have = obtainable(wanted, pools, observation, service)
     return Proposal(
-        remembered,
+        replace(remembered, pools=pools),
         observation,
         learnt.lead,
         ahead.forecast,
         correction,
         sizing,
-        {role: wanted[role] for role in wanted if role in known},
-        (*ahead.reasons, *_remarks(sizing), *bound_reasons),
+        wanted,
+        can_have,
+        (*ahead.reasons, *_remarks(sizing), *bound_reasons, *can_have.reasons),
     )
 
 
-def wishes(proposal: Proposal, service: ServiceSettings) -> Mapping[Role, PoolState]:
+def _wished(
+    state: ServiceState, observation: Observation, wanted: Mapping[Role, int], service: ServiceSettings
+) -> Mapping[Role, PoolState]:
     """Each pool's memory with this tick's wish; as it was where the replicas are unknown.
 
     Who knows no better wishes for what there is: so the down window reaches back over an outage, after which a rate is
@@ -119,13 +129,13 @@ def wishes(proposal: Proposal, service: ServiceSettings) -> Mapping[Role, PoolSt
     """
     pools: dict[Role, PoolState] = {}
     for role in service.pools:
-        before = proposal.state.pools.get(role, PoolState())
-        replicas, wanted = proposal.observation.pools[role].replicas, proposal.wanted.get(role)
+        before = state.pools.get(role, PoolState())
+        replicas = observation.pools[role].replicas
         if isinstance(replicas, Missing):
             pools[role] = before
         else:
-            wish = replicas.value.wanted if wanted is None else wanted
-            pools[role] = remember(before, replicas.value, wish, proposal.observation.at_s, service.guards)
+            wish = wanted.get(role, replicas.value.wanted)
+            pools[role] = remember(before, replicas.value, wish, observation.at_s, service.guards)
     return pools
 
 
@@ -139,7 +149,7 @@ def claim(proposal: Proposal, service: ServiceSettings) -> Claim:
         pools[role] = PoolClaim(
             current=current,
             committed=held,
-            wanted=proposal.wanted.get(role, current),
+            wanted=proposal.obtainable.asked.get(role, current),
             min_replicas=settings.min_replicas,
             gpus_per_replica=settings.gpus_per_replica,
         )
@@ -157,7 +167,10 @@ def conclude(
         delayed_start_s = service.guards.delayed_start_s
         too_early = because(Code.DELAYED_START, watched_s=watched_s, delayed_start_s=delayed_start_s)
     doubted = doubt(observation, state.published, service.correction)
-    remembered = wishes(proposal, service)
+    remembered = {
+        role: granted(pool, grants[service.name, role].granted) if role in proposal.wanted else pool
+        for role, pool in state.pools.items()
+    }
     pools = {
         role: _conclude_pool(
             remembered[role], role, proposal, grants[service.name, role], budget, service,
@@ -200,14 +213,18 @@ def _conclude_pool(
     if wanted is None:
         return PoolDecision(current, None, None, None, ())
     reasons: tuple[Reason, ...] = ()
-    if grant.granted < wanted:
-        reasons = (because(Code.BUDGET_CUT, role=role, wanted=wanted, granted=grant.granted, budget_gpus=budget.gpus),)
+    asked = proposal.obtainable.asked[role]
+    if grant.granted < asked:
+        reasons = (because(Code.BUDGET_CUT, role=role, wanted=asked, granted=grant.granted, budget_gpus=budget.gpus),)
     if too_early is not None:
         return PoolDecision(current, wanted, grant.granted, None, (*reasons, too_early))
     over_budget = None
     if budget.exceeded:
         over_budget = because(Code.OVER_BUDGET, role=role, held_gpus=budget.held, budget_gpus=budget.gpus)
-    situation = Situation(role, now_s, replicas.value, wanted, grant.granted, grant.now, doubted, over_budget)
+    withdrawn = proposal.obtainable.withdrawn.get(role)
+    situation = Situation(
+        role, now_s, replicas.value, wanted, grant.granted, grant.now, doubted, over_budget, withdrawn
+    )
     ordered, guard_reasons = decide(remembered, situation, service.guards)
     return PoolDecision(current, wanted, grant.granted, ordered, (*reasons, *guard_reasons))
 

@@ -28,6 +28,9 @@ class Code(StrEnum):
     DOUBT = "doubt"
     ROLLOUT = "rollout"
     PENDING = "pending"
+    WITHDRAW = "withdraw"
+    BALANCE = "balance"
+    FAILING = "failing"
     TOLERANCE = "tolerance"
     STABILISE_UP = "stabilise-up"
     STABILISE_DOWN = "stabilise-down"
@@ -57,6 +60,11 @@ TEXT: Mapping[Code, str] = {
     Code.ROLLOUT: "{role}: not lowered from {current} to {wanted} during a rollout",
     Code.PENDING: "{role}: not raised from {current} to {wanted}: {pending} replicas unschedulable "
     "for {pending_s:.0f} s",
+    Code.WITHDRAW: "{role}: {current} ordered, {replicas} asked for: {pending} replicas unschedulable "
+    "for {pending_s:.0f} s are given back, but for a probe",
+    Code.BALANCE: "{role}: {wanted} wanted, raised only to {replicas}: {other} can have {obtainable} of {other_wanted}",
+    Code.FAILING: "{role}: {wanted} wanted, {replicas} asked for: {failing} replicas failing, none Ready "
+    "for {failing_s:.0f} s",
     Code.TOLERANCE: "{role}: {wanted} of {current} is within the tolerance of {tolerance:.0%}",
     Code.STABILISE_UP: "{role}: raised only to {replicas}, the lowest wish of the last {window_s:.0f} s",
     Code.STABILISE_DOWN: "{role}: {wanted} would do, {replicas} was wanted within the last {window_s:.0f} s",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.scaling.observe import observe
-from planner.scaling.proposal import learn, propose, wishes
+from planner.scaling.proposal import learn, propose
 from planner.scaling.settings import ServiceSettings
 from planner.scaling.state import ServiceState
 from planner.scaling.types import Absent, PoolSamples, Sample, ServiceSamples
@@ -54,16 +54,25 @@ def recall(
     wishes_from_s = (moments[-1].at_s if until_s is None else until_s) - reach_s
     state = replace(state, started_s=min(state.started_s, heard_s))
     for moment in moments:
+        if _tells_nothing(moment.samples):
+            continue
         counted = all(isinstance(pool.wanted, Sample) for pool in moment.samples.pools.values())
         samples = moment.samples if counted else as_reported(moment.samples)
         observation = observe(samples, service.observe, moment.at_s)
         if moment.at_s < wishes_from_s:
             after = learn(state, observation, service).state
         else:
-            proposal = propose(state, observation, service)
-            after = replace(proposal.state, pools=wishes(proposal, service))
+            after = propose(state, observation, service).state
         state = after if counted else replace(after, starts=state.starts)
     return state
+
+
+def _tells_nothing(samples: ServiceSamples) -> bool:
+    """Neither load nor replicas: such a moment leaves no memory."""
+    pools = samples.pools.values()
+    return isinstance(samples.rate_per_s, Absent) and all(
+        isinstance(pool.wanted, Absent) and isinstance(pool.reporting, Absent) for pool in pools
+    )
 
 
 def as_reported(samples: ServiceSamples) -> ServiceSamples:

@@ -6,7 +6,7 @@ All types are frozen; times are seconds on the caller's clock; units stand in th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -43,6 +43,25 @@ class Absent:
 
 Sampled = Sample | Absent
 
+UNTOLD = Absent("the orchestrator does not tell")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How one replica came up, as its orchestrator saw it."""
+
+    replica: str
+    """Tells it from all others of its pool, those that are gone included."""
+    ready_at_s: float
+    """When it became Ready last, on the orchestrator's clock."""
+    took_s: float
+    """From its place on a node to Ready: waiting for a GPU is no part of a start."""
+
+    @property
+    def placed_at_s(self) -> float:
+        """When it was given its node; unlike `ready_at_s`, the same for all its life."""
+        return self.ready_at_s - self.took_s
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSamples:
@@ -63,11 +82,15 @@ class PoolSamples:
     """Ready replicas whose metrics were read."""
     waiting: Sampled
     running: Sampled
+    failing: Sampled = UNTOLD
+    """Of those starting, replicas that will not come: they crash, or cannot be started."""
+    pending_go_first: Sampled = UNTOLD
+    """1 where a cut takes pending replicas before all others, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSamples:
-    """The part of `PoolSamples` that an orchestrator tells; its fields mean the same."""
+    """What an orchestrator tells of one pool; fields that `PoolSamples` has, too, mean the same."""
 
     wanted: Sampled
     ready: Sampled
@@ -75,6 +98,10 @@ class ReplicaSamples:
     pending: Sampled
     draining: Sampled
     rolling_out: Sampled
+    failing: Sampled = UNTOLD
+    pending_go_first: Sampled = UNTOLD
+    starts: tuple[Start, ...] | Absent = field(default=UNTOLD, kw_only=True)
+    """Of replicas that are Ready and never restarted, the newest if there are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,8 @@ class ServiceSamples:
     """Of the window's requests, those that met both targets. Shown to people; nothing is decided by it."""
     remarks: tuple[str, ...] = ()
     """What is odd about where the numbers come from, a sentence each. Shown to people; nothing is decided by it."""
+    starts: Mapping[Role, tuple[Start, ...]] = field(default_factory=dict)
+    """Start-ups of each pool's replicas; a pool whose orchestrator tells none is absent."""
 
 
 # --- what the core makes of it ----------------------------------------------------------------------------------
@@ -116,6 +145,9 @@ class Replicas:
     pending: int = 0
     draining: int = 0
     rolling_out: bool = False
+    failing: int | None = None
+    """Of those starting; None when the orchestrator does not tell."""
+    pending_go_first: bool = False
 
     @property
     def committed(self) -> int:
@@ -130,6 +162,8 @@ class PoolObservation:
     replicas: Reading[Replicas]
     waiting: Reading[float]
     running: Reading[float]
+    starts: tuple[Start, ...] | None = None
+    """Start-ups as the orchestrator saw them; None when it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

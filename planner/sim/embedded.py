@@ -56,6 +56,8 @@ class EmbeddedFleet:
                 pending=Sample(counts.pending, now_s),
                 draining=Sample(counts.draining, now_s),
                 rolling_out=Sample(0, now_s),
+                failing=Sample(0, now_s),
+                pending_go_first=Sample(1, now_s),
             )
             for role, counts in self._caught_up(service).counts().items()
         }

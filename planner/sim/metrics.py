@@ -166,7 +166,7 @@ def _between(before: _Scrape, after: _Scrape) -> ServiceSamples:
 
 
 def _pool(counts: PoolCounts, now_s: float, reporting: Sampled, waiting: Sampled, running: Sampled) -> PoolSamples:
-    """The orchestrator's counts of now, and what the engines said."""
+    """What the orchestrator and the engines tell. No replica fails for good, and a cut takes the pending first."""
     return PoolSamples(
         wanted=Sample(counts.wanted, now_s),
         ready=Sample(counts.ready, now_s),
@@ -177,4 +177,6 @@ def _pool(counts: PoolCounts, now_s: float, reporting: Sampled, waiting: Sampled
         reporting=reporting,
         waiting=waiting,
         running=running,
+        failing=Sample(0, now_s),
+        pending_go_first=Sample(1, now_s),
     )

@@ -112,15 +112,58 @@ def test_a_rollout_holds_a_cut_but_not_a_raise() -> None:
     assert Pool(4, settings).wish(0, 6, replicas=replicas(4, rolling_out=True)) == 6
 
 
-def test_a_pool_that_cannot_be_scheduled_is_not_fed_for_ever() -> None:
-    pool = Pool(4)
-    stuck = replicas(6, ready=4, pending=2)
+def test_replicas_without_gpus_are_given_back_at_once_whatever_guards_a_cut() -> None:
+    pool = Pool(12)
+    stuck = replicas(12, ready=5, pending=7)
 
-    assert pool.wish(0, 8, replicas=stuck) == 8
-    assert pool.wish(299, 8, replicas=stuck) == 8
-    assert pool.wish(300, 8, replicas=stuck) == 6
-    assert pool.codes == [Code.PENDING, Code.KEEP]
-    assert pool.wish(330, 8, replicas=replicas(6)) == 8  # scheduled at last
+    assert pool.wish(0, 12, replicas=stuck, granted=6, withdrawn=6, doubt="rate: missing") == 6
+    assert pool.codes == [Code.LOWER]
+
+
+def test_a_fleet_over_its_budget_gives_back_more_than_replicas_without_gpus() -> None:
+    pool = Pool(12)
+    over = because(Code.OVER_BUDGET, role="decode", held_gpus=16, budget_gpus=8)
+
+    assert pool.wish(0, 12, replicas=replicas(12, ready=5, pending=7), granted=3, withdrawn=6, over_budget=over) == 3
+
+
+TRIED = PoolState(unproven_since_s=0.0, seen=replicas(4, ready=2, failing=2))
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "unproven_since_s"),
+    [
+        pytest.param(PoolState(), replicas(4, ready=2), None, id="a fleet that serves is taken for sound"),
+        pytest.param(PoolState(), replicas(4, ready=0), 60.0, id="one that does not serve is not"),
+        pytest.param(PoolState(), replicas(4, rolling_out=True), 60.0, id="nor one that rolls out"),
+        pytest.param(PoolState(seen=replicas(4)), replicas(6, ready=4), 60.0, id="ordered"),
+        pytest.param(PoolState(seen=replicas(4)), replicas(4, rolling_out=True), 60.0, id="a roll-out begins"),
+        pytest.param(PoolState(seen=replicas(4)), replicas(4, ready=3), None, id="one is lost"),
+        pytest.param(TRIED, replicas(4, ready=2, failing=2), 0.0, id="none has come"),
+        pytest.param(TRIED, replicas(8, ready=2, failing=2), 0.0, id="more ordered and none has come"),
+        pytest.param(TRIED, replicas(4, ready=3, failing=1), None, id="one has come"),
+        pytest.param(TRIED, replicas(8, ready=3, failing=1), 60.0, id="one has come and more are ordered"),
+        pytest.param(TRIED, replicas(2), None, id="all others were cancelled"),
+        pytest.param(TRIED, replicas(2, rolling_out=True), 0.0, id="all others were cancelled, but it rolls out"),
+    ],
+)
+def test_replicas_are_proven_by_one_that_becomes_ready(
+    state: PoolState, counts: Replicas, unproven_since_s: float | None
+) -> None:
+    assert remember(state, counts, 8, 60.0, GUARDS).unproven_since_s == unproven_since_s
+
+
+def test_trouble_lasts_from_the_tick_that_saw_it_first_to_the_one_that_sees_it_no_more() -> None:
+    pool = Pool(4)
+
+    def since(at_s: float, **counts: int) -> tuple[float | None, float | None]:
+        pool.wish(at_s, 4, replicas=replicas(4, **counts))
+        return pool.state.pending_since_s, pool.state.failing_since_s
+
+    assert since(0, ready=2, starting=2) == (None, None)
+    assert since(30, ready=1, starting=1, pending=2, failing=1) == (30, 30)
+    assert since(60, ready=1, starting=2, pending=1, failing=2) == (30, 30)
+    assert since(90, ready=1, starting=3, failing=0) == (None, None)
 
 
 def test_a_raise_waits_for_gpus() -> None:

@@ -194,7 +194,7 @@ ACTIONS = st.sampled_from([do_tick, do_tick, do_tick, do_event, do_begin, None])
 @given(
     played=st.lists(minutes(), min_size=31, max_size=31),
     actions=st.lists(ACTIONS, max_size=30),
-    max_bytes=st.integers(12_000, 60_000),
+    max_bytes=st.integers(16_000, 60_000),
     keep=st.integers(1, 4),
 )
 @hypothesis_settings(max_examples=60)

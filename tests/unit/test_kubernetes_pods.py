@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from planner.connectors.kubernetes.pods import PodState, Startup, pod_state
 from planner.connectors.kubernetes.pools import PoolState, pool_state, rolling_out
-from planner.scaling.types import Absent, ReplicaSamples, Sample
+from planner.scaling.lead import KEPT
+from planner.scaling.types import Absent, ReplicaSamples, Sample, Start
 
 AT_S = 1_790_000_000.0
 CREATED, SCHEDULED, READY_AT = "2026-09-21T14:00:00Z", "2026-09-21T14:00:05Z", "2026-09-21T14:02:30Z"
@@ -42,12 +44,21 @@ def pod(
     labels: dict[str, str] | None = None,
     annotations: dict[str, str] | None = None,
     init: tuple[dict[str, Any], ...] = (),
+    owner: tuple[str, str] | None = None,
+    placed_at: str = SCHEDULED,
+    ready_at: str = READY_AT,
 ) -> dict[str, Any]:
-    scheduled: dict[str, Any] = {"type": "PodScheduled", "status": "True", "lastTransitionTime": SCHEDULED}
+    scheduled: dict[str, Any] = {"type": "PodScheduled", "status": "True", "lastTransitionTime": placed_at}
     if unschedulable is not None:
         scheduled |= {"status": "False", "reason": "Unschedulable", "message": unschedulable}
-    serving = {"type": "Ready", "status": str(ready), "lastTransitionTime": READY_AT}
+    serving = {"type": "Ready", "status": str(ready), "lastTransitionTime": ready_at}
     metadata: dict[str, Any] = {"name": name, "creationTimestamp": CREATED, "labels": labels or {}}
+    metadata["uid"] = f"{name:->8}-4b7e"
+    if owner is not None:
+        metadata["ownerReferences"] = [
+            {"kind": "Node", "uid": "n"},
+            {"kind": owner[0], "uid": owner[1], "controller": True},
+        ]
     if going:
         metadata["deletionTimestamp"] = READY_AT
     return {
@@ -187,10 +198,22 @@ STANDING: dict[str, Any] = {"kind": "Deployment", "metadata": {"generation": 3},
 
 
 def samples(
-    wanted: int | None, ready: int = 0, starting: int = 0, pending: int = 0, draining: int = 0, rolling: bool = False
+    wanted: int | None,
+    ready: int = 0,
+    starting: int = 0,
+    pending: int = 0,
+    draining: int = 0,
+    rolling: bool = False,
+    failing: int = 0,
 ) -> ReplicaSamples:
-    counts = (Sample(count, AT_S) for count in (ready, starting, pending, draining, rolling))
-    return ReplicaSamples(Absent("no count") if wanted is None else Sample(wanted, AT_S), *counts)
+    """Counts of pods that nobody made, without starts."""
+    counts = (Sample(count, AT_S) for count in (ready, starting, pending, draining, rolling, failing, 0))
+    asked = Absent("no count") if wanted is None else Sample(wanted, AT_S)
+    return ReplicaSamples(asked, *counts, starts=())
+
+
+def counted(pool: PoolState) -> ReplicaSamples:
+    return replace(pool.samples, starts=())
 
 
 def test_a_pool_counts_its_pods_by_phase_and_says_why_they_do_not_come() -> None:
@@ -207,8 +230,8 @@ def test_a_pool_counts_its_pods_by_phase_and_says_why_they_do_not_come() -> None
 
     pool = pool_state(pods, STANDING, 6, AT_S)
 
-    assert pool == PoolState(
-        samples=samples(6, ready=2, starting=2, pending=2, draining=1),
+    assert replace(pool, samples=counted(pool)) == PoolState(
+        samples=samples(6, ready=2, starting=2, pending=2, draining=1, failing=1),
         failing=1,
         reasons=("failing: engine: CrashLoopBackOff, 7 restarts (1 pods)", f"pending: {NO_GPU} (2 pods)"),
         pods=tuple(pod_state(each) for each in pods[:-1]),
@@ -279,7 +302,7 @@ def member(group: int, worker: int, size: int = 2, **more: Any) -> dict[str, Any
     ],
 )
 def test_a_replica_of_a_leader_worker_set_is_its_group(pods: list[dict[str, Any]], expected: ReplicaSamples) -> None:
-    assert pool_state(pods, STANDING, 2, AT_S).samples == expected
+    assert counted(pool_state(pods, STANDING, 2, AT_S)) == expected
 
 
 def test_a_group_with_a_crashing_member_is_one_replica_that_will_not_come() -> None:
@@ -288,7 +311,7 @@ def test_a_group_with_a_crashing_member_is_one_replica_that_will_not_come() -> N
 
     pool = pool_state([member(0, 0, ready=True), crashing], STANDING, 1, AT_S)
 
-    assert (pool.samples, pool.failing) == (samples(1, starting=1), 1)
+    assert (pool.samples, pool.failing) == (samples(1, starting=1, failing=1), 1)
 
 
 @pytest.mark.parametrize(
@@ -299,13 +322,79 @@ def test_pods_are_grouped_by_the_labels_of_their_kind(size: int | None, expected
 
     pool = pool_state(pods, STANDING, 1, AT_S, group_by=("roleset-name",), group_size=size)
 
-    assert pool.samples == expected
+    assert counted(pool) == expected
 
 
 def test_pods_without_the_labels_of_a_group_are_replicas_of_their_own() -> None:
     pods = [pod(name, ready=True) for name in ("a", "b")]
 
-    assert pool_state(pods, STANDING, 2, AT_S, group_by=("roleset-name",), group_size=4).samples == samples(2, ready=2)
+    pool = pool_state(pods, STANDING, 2, AT_S, group_by=("roleset-name",), group_size=4)
+
+    assert counted(pool) == samples(2, ready=2)
+
+
+# --- start-ups --------------------------------------------------------------------------------------------------
+
+
+def test_each_ready_replica_that_never_restarted_tells_its_start() -> None:
+    pods = [
+        pod("late", ready=True, ready_at="2026-09-21T14:04:05Z"),
+        pod("early", ready=True),
+        pod("crashed", container(RUNNING, CRASHED, restarts=1, ready=True), ready=True),
+        pod("loading"),
+        pod("going", ready=True, going=True),
+        pod("odd", ready=True, placed_at="2026-09-21T14:02:31Z"),
+    ]
+
+    assert pool_state(pods, STANDING, 6, AT_S).samples.starts == (
+        Start("---early", ready_at_s=1_789_999_350.0, took_s=145.0),
+        Start("----late", ready_at_s=1_789_999_445.0, took_s=240.0),
+    )
+
+
+def test_a_group_starts_from_its_first_pod_placed_to_its_last_one_ready() -> None:
+    leader = member(0, 0, ready=True, placed_at="2026-09-21T14:00:00Z")
+    worker = member(0, 1, ready=True, ready_at="2026-09-21T14:05:00Z")
+    other = [member(1, 0, ready=True), member(1, 1, ready=True)]
+    other[1]["status"]["containerStatuses"] = [container(RUNNING, CRASHED, restarts=1, ready=True)]
+
+    pool = pool_state([leader, worker, *other], STANDING, 2, AT_S)
+
+    assert pool.samples.starts == (Start("chat-0-0", ready_at_s=1_789_999_500.0, took_s=300.0),)
+
+
+def test_of_many_starts_the_newest_are_told() -> None:
+    pods = [pod(f"r{place:04}", ready=True, ready_at=f"2026-09-21T15:{place:02}:00Z") for place in range(KEPT + 8)]
+
+    starts = pool_state(pods, STANDING, KEPT + 8, AT_S).samples.starts
+
+    assert not isinstance(starts, Absent)
+    assert [start.replica for start in starts] == [f"---r{place:04}" for place in range(8, KEPT + 8)]
+
+
+# --- who goes first ---------------------------------------------------------------------------------------------
+
+OLD, NEW, SET = ("ReplicaSet", "a"), ("ReplicaSet", "b"), ("StatefulSet", "c")
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([pod("a", ready=True, owner=OLD), pending("b", owner=OLD)], True, id="one ReplicaSet"),
+        pytest.param([pod("a", ready=True, owner=OLD), pending("b", owner=NEW)], False, id="two: it rolls out"),
+        pytest.param(
+            [pod("a", going=True, owner=OLD), pending("b", owner=NEW)], True, id="the old one's pods are going"
+        ),
+        pytest.param([pod("a", ready=True, owner=SET), pending("b", owner=SET)], False, id="StatefulSet"),
+        pytest.param([pod("a", ready=True, owner=OLD), pending("b")], False, id="a pod that nobody made"),
+        pytest.param([pod("a"), pending("b")], False, id="nobody made any"),
+        pytest.param([], False, id="no pods"),
+    ],
+)
+def test_what_is_pending_goes_first_where_one_replica_set_made_all_pods(
+    pods: list[dict[str, Any]], expected: bool
+) -> None:
+    assert pool_state(pods, STANDING, 2, AT_S).samples.pending_go_first == Sample(int(expected), AT_S)
 
 
 # --- roll-outs --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from builders import pool_samples, service_samples
 from planner.scaling.observe import observe
 from planner.scaling.reading import Missing, Stale, Valid
 from planner.scaling.settings import ObserveSettings
-from planner.scaling.types import Absent, Replicas, Role, Sample, ServiceSamples
+from planner.scaling.types import Absent, Replicas, Role, Sample, ServiceSamples, Start
 
 SETTINGS = ObserveSettings(max_age_s=90)
 NOW_S = 1000.0
@@ -53,6 +53,35 @@ def test_one_missing_count_makes_the_pool_missing() -> None:
     seen = observe(replace(service_samples(NOW_S), pools={Role.DECODE: pool}), SETTINGS, NOW_S)
 
     assert seen.pools[Role.DECODE].replicas == Missing("draining: time-out")
+
+
+@pytest.mark.parametrize(
+    ("told", "failing"),
+    [
+        pytest.param(Sample(1, NOW_S), 1, id="told"),
+        pytest.param(Sample(0, NOW_S), 0, id="none"),
+        pytest.param(Absent("the orchestrator does not tell"), None, id="not told"),
+        pytest.param(Sample(math.nan, NOW_S), None, id="nan"),
+        pytest.param(Sample(1, NOW_S - 600), None, id="old"),
+    ],
+)
+def test_replicas_that_fail_are_a_number_or_unknown_and_spoil_no_other_count(
+    told: Sample | Absent, failing: int | None
+) -> None:
+    pool = replace(pool_samples(NOW_S, wanted=3, starting=1), failing=told)
+    seen = observe(replace(service_samples(NOW_S), pools={Role.DECODE: pool}), SETTINGS, NOW_S)
+
+    assert seen.pools[Role.DECODE].replicas == Valid(Replicas(wanted=3, ready=2, starting=1, failing=failing), NOW_S)
+
+
+def test_what_else_an_orchestrator_tells_is_passed_on() -> None:
+    start = Start("3f2a91bc", NOW_S - 10, 90)
+    pools = {role: pool_samples(NOW_S, pending_go_first=1) for role in (Role.PREFILL, Role.DECODE)}
+    samples = replace(service_samples(NOW_S, pools=pools), starts={Role.DECODE: (start,)})
+    seen = observe(samples, SETTINGS, NOW_S).pools
+
+    assert (seen[Role.PREFILL].starts, seen[Role.DECODE].starts) == (None, (start,))
+    assert seen[Role.DECODE].replicas == Valid(Replicas(wanted=2, ready=2, pending_go_first=True), NOW_S)
 
 
 def with_decode(rate_per_s: float, **counts: float) -> ServiceSamples:

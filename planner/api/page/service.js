@@ -18,7 +18,8 @@ const FIELDS = [
 const STANDING = { valid: "ok", stale: "holding", missing: "blind" };
 
 function replicas(seen) {
-  const more = [[seen.starting, "starting"], [seen.pending, "pending"], [seen.draining, "draining"]];
+  const more = [[seen.starting, "starting"], [seen.failing, "of those failing"], [seen.pending, "pending"],
+    [seen.draining, "draining"]];
   const parts = more.filter(([many]) => many).map(([many, what]) => `${many} ${what}`);
   return [`${seen.ready} ready of ${seen.wanted}`, ...parts, ...(seen.rolling_out ? ["rolling out"] : [])].join(", ");
 }

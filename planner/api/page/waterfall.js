@@ -10,9 +10,9 @@
 import { captioned, count, DASH, el, number, percent, span } from "./dom.js";
 
 const SIZED = ["unattainable", "outside-profile"];
-const BOUNDED = ["bounded-above", "bounded-below"];
+const BOUNDED = ["bounded-above", "bounded-below", "pending", "withdraw", "balance", "failing"];
 const BUDGET = ["budget-cut", "over-budget"];
-const GUARDS = ["budget-wait", "doubt", "rollout", "pending", "tolerance", "stabilise-up", "stabilise-down", "rate-up",
+const GUARDS = ["budget-wait", "doubt", "rollout", "tolerance", "stabilise-up", "stabilise-down", "rate-up",
   "rate-down", "delayed-start"];
 const ORDERED = ["raise", "lower", "keep"];
 const BLIND = ["no-demand", "no-replica-counts"];

@@ -64,7 +64,8 @@ class PodState:
     restarts: int = 0
     """Of all its containers."""
     startup: Startup | None = None
-    """Of a ready one that never restarted: Ready tells when it became so last, which after a restart is no start."""
+    """Of a ready one that never restarted: Ready tells when it became so last, which after a restart is no start. Nor
+    is it after a readiness that was lost and came back, which a pod does not show."""
 
 
 def pod_state(pod: Object) -> PodState:
@@ -137,7 +138,8 @@ def _startup(pod: Object) -> Startup | None:
     )
     if any(each is None for each in times):
         return None
-    return Startup(*(epoch_s(str(each)) for each in times))
+    startup = Startup(*(epoch_s(str(each)) for each in times))
+    return startup if startup.scheduled_at_s <= startup.ready_at_s else None
 
 
 def epoch_s(timestamp: str) -> float:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from planner.connectors.kubernetes.kinds_paths import Object, path, read
 from planner.connectors.kubernetes.kinds_table import LWS_GROUP
 from planner.connectors.kubernetes.pods import Phase, PodState, pod_state
-from planner.scaling.types import Absent, ReplicaSamples, Sample, Sampled
+from planner.scaling.lead import KEPT
+from planner.scaling.types import Absent, ReplicaSamples, Sample, Sampled, Start
 
 LWS_SIZE = "leaderworkerset.sh/size"
 """Annotation of a LeaderWorkerSet's pods: how many their group has."""
@@ -59,14 +60,15 @@ def pool_state(
     replicas: dict[tuple[str, ...], list[tuple[Object, PodState]]] = {}
     for pod, state in alive:
         replicas.setdefault(_replica(pod, group_by), []).append((pod, state))
-    phases = [
-        _worst([state.phase for _, state in members], _size([pod for pod, _ in members], group_size, key))
+    phases = {
+        key: _worst([state.phase for _, state in members], _size([pod for pod, _ in members], group_size, key))
         for key, members in replicas.items()
-    ]
+    }
+    failing = sum(phase == "failing" for phase in phases.values())
     told = tuple(sorted((state for _, state in alive), key=lambda state: state.name))
 
     def count(*counted: Phase) -> Sampled:
-        return Sample(sum(phase in counted for phase in phases), at_s)
+        return Sample(sum(phase in counted for phase in phases.values()), at_s)
 
     return PoolState(
         samples=ReplicaSamples(
@@ -76,8 +78,13 @@ def pool_state(
             pending=count("pending"),
             draining=count("draining"),
             rolling_out=Sample(int(rolling_out(target, [pod for pod, _ in alive])), at_s),
+            failing=Sample(failing, at_s),
+            pending_go_first=Sample(
+                int(_of_one_replica_set([pod for pod, state in alive if state.phase != "draining"])), at_s
+            ),
+            starts=_starts([members for key, members in replicas.items() if phases[key] == "ready"]),
         ),
-        failing=phases.count("failing"),
+        failing=failing,
         reasons=_reasons(told),
         pods=told,
     )
@@ -119,6 +126,20 @@ def _revision(pod: Object) -> str | None:
     return next((labels[label] for label in REVISIONS if label in labels), None)
 
 
+def _of_one_replica_set(pods: list[Object]) -> bool:
+    """A ReplicaSet removes pods without a node first; a StatefulSet the last ones, whatever they do. Of several
+    ReplicaSets one rolls out, and a cut is shared among them."""
+    controllers = {_controller(pod) for pod in pods}
+    return len(controllers) == 1 and {kind for kind, _ in controllers} == {"ReplicaSet"}
+
+
+def _controller(pod: Object) -> tuple[str, str]:
+    """Kind and UID of what made the pod; empty when nothing did."""
+    owners: list[Object] = read(pod, path(".metadata.ownerReferences")) or []
+    owner = next((each for each in owners if each.get("controller")), {})
+    return str(owner.get("kind", "")), str(owner.get("uid", ""))
+
+
 # --- groups -----------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +150,22 @@ def _replica(pod: Object, group_by: tuple[str, ...]) -> tuple[str, ...]:
         if names and all(name in labels for name in names):
             return (*names, *(labels[name] for name in names))
     return (str(read(pod, path(".metadata.name"))),)
+
+
+def _starts(replicas: list[list[tuple[Object, PodState]]]) -> tuple[Start, ...]:
+    """How those replicas came up of which every pod tells it, the newest `KEPT`, oldest first."""
+    starts = [start for members in replicas if (start := _start(members)) is not None]
+    return tuple(sorted(starts, key=lambda start: start.ready_at_s)[-KEPT:])
+
+
+def _start(members: list[tuple[Object, PodState]]) -> Start | None:
+    startups = [state.startup for _, state in members if state.startup is not None]
+    if len(startups) < len(members):
+        return None
+    ready_at_s = max(startup.ready_at_s for startup in startups)
+    # Eight digits of a UID tell a pool's pods apart; a name would not: a StatefulSet gives it again.
+    replica = min(str(read(pod, path(".metadata.uid")))[:8] for pod, _ in members)
+    return Start(replica, ready_at_s, ready_at_s - min(startup.scheduled_at_s for startup in startups))
 
 
 def _size(members: list[Object], otherwise: int | None, key: tuple[str, ...]) -> int:
