@@ -4,7 +4,7 @@
     findings = judge(evidence)
 
 `examine` asks, through the code that a running planner asks through, and writes nothing; `judge` is pure, a tuple of
-checks; `report` prints.
+checks; `report` prints. `cluster` has the same of an API server.
 """
 
 from planner.doctor.evidence import Evidence, ServiceEvidence, Setup, Wanted

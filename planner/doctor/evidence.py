@@ -34,7 +34,7 @@ class Wanted:
     corrects: bool
     """Whether latencies correct the profile; if so, they must be valid for the fleet to be lowered."""
     ready: Mapping[Role, int] | None = None
-    """Ready replicas as the orchestrator counts them; None where nobody said."""
+    """Ready replicas as the orchestrator counts them, of the pools where it does; None where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """Ask one Prometheus what `judge` needs to know: first a round exactly as a running planner asks it, then a few
-questions more for each service, one after the other. Everything asked only reads.
+questions more for each service, a few services at a time. Everything asked only reads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from planner.sources.prometheus.batch import Grouping, known_series
 from planner.sources.prometheus.detect import detect
 from planner.sources.prometheus.source import Asker, PrometheusSource
 
+_AT_ONCE = 8
+"""Services that are asked about at a time: a running planner's own round asks for all of them together."""
 _OF_ANOTHER_KIND = Failure("not-prometheus", "prometheus.url: it answers, but not as Prometheus does; check the path")
 
 
@@ -35,10 +37,13 @@ async def examine(client: Asker, setup: Setup, wanted: Mapping[str, Wanted], clo
         asked_before, begun_s = listener.asked, clock.now_s()
         samples = await asyncio.gather(*map(source.collect, services))
         queries_of_round, took_s = listener.asked - asked_before, clock.now_s() - begun_s
-        each = [
-            await _examine_service(listener, setup, name, one, there, of_it, begun_s)
-            for (name, one), of_it in zip(wanted.items(), samples, strict=True)
-        ]
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def examined(name: str, one: Wanted, of_it: ServiceSamples) -> ServiceEvidence:
+            async with room:
+                return await _examine_service(listener, setup, name, one, there, of_it, begun_s)
+
+        each = await asyncio.gather(*map(examined, wanted, wanted.values(), samples))
         return Evidence(
             setup, None, queries_of_round, took_s, listener.skew_s, tuple(listener.warnings), tuple(listener.failures),
             there, tuple(each),

@@ -21,7 +21,7 @@ class Finding:
     """What a check says, in a sentence with numbers."""
 
     service: str | None
-    """None: it concerns the Prometheus and so all its services."""
+    """None: it concerns the Prometheus or the cluster, and so all its services."""
     check: str
     """Short and stable, to look for in JSON."""
     level: Level

@@ -20,7 +20,7 @@ def reporting(_: Evidence, one: ServiceEvidence) -> Iterator[Finding]:
         if isinstance(pool.reporting, Absent) or role in one.unseen:
             continue  # said under its quantity, or under its labels
         heard = round(pool.reporting.value)
-        ready = None if one.wanted.ready is None else one.wanted.ready[role]
+        ready = None if one.wanted.ready is None else one.wanted.ready.get(role)
         text = f"{role}: {heard} reporting" + ("" if ready is None else f", {ready} Ready")
         if ready is None or heard == ready:
             yield Finding(one.name, "pods", Level.GOOD, text)

@@ -1,26 +1,28 @@
 """Findings as an operator reads them, and as a program does.
 
-The text's layout is stable: a heading for each Prometheus and service, then level, check and sentence in columns, the
-remedy below on a line of its own. The JSON has the schema `SCHEMA`; what is added later leaves its name.
+The text's layout is stable: a heading for each Prometheus, cluster and service, then level, check and sentence in
+columns, the remedy below on a line of its own. The JSON has the schema `SCHEMA`; what is added later leaves its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from planner.doctor.finding import Finding, Level
 
 SCHEMA = "sla-planner/doctor/1"
 _WORDS = {Level.GOOD: "ok", Level.REMARK: "note", Level.PROBLEM: "PROBLEM"}
 _CHECK_WIDTH = 20
+_UNCHECKED = ("  not checked",)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What was found at one Prometheus."""
+    """What was found at one Prometheus, or at one cluster."""
 
+    of: Literal["prometheus", "kubernetes"]
     url: str
     services: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -39,15 +41,12 @@ def is_good(sections: Iterable[Section]) -> bool:
 def as_lines(sections: Sequence[Section]) -> Iterator[str]:
     """The text."""
     for section in sections:
-        yield f"prometheus {section.url}"
+        yield f"{section.of} {section.url}"
         yield from _rows(finding for finding in section.findings if finding.service is None)
         for name in section.services:
             yield ""
             yield f"service {name}"
-            if section.answered:
-                yield from _rows(finding for finding in section.findings if finding.service == name)
-            else:
-                yield "  not checked"
+            yield from list(_rows(finding for finding in section.findings if finding.service == name)) or _UNCHECKED
         yield ""
     counts = [
         sum(finding.level is level for section in sections for finding in section.findings)
@@ -70,13 +69,14 @@ def as_json(sections: Sequence[Section]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "good": is_good(sections),
-        "prometheus": [
-            {
-                "url": section.url,
-                "services": list(section.services),
-                "checked": section.answered,
-                "findings": [asdict(finding) for finding in section.findings],
-            }
-            for section in sections
-        ],
+        **{of: [_section(section) for section in sections if section.of == of] for of in ("prometheus", "kubernetes")},
+    }
+
+
+def _section(section: Section) -> dict[str, Any]:
+    return {
+        "url": section.url,
+        "services": list(section.services),
+        "checked": section.answered,
+        "findings": [asdict(finding) for finding in section.findings],
     }

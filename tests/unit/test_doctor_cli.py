@@ -80,6 +80,7 @@ def test_one_service_of_several_can_be_checked_and_printed_as_json(tmp_path: Pat
                 ],
             }
         ],
+        "kubernetes": [],
     }
 
 
@@ -114,6 +115,15 @@ def test_services_with_different_settings_of_prometheus_are_checked_apart(tmp_pa
             "prometheus: {url: 'http://p'}\n", ("--ready", "aggregated=1,aggregated=2"),
             "--ready: 'aggregated=1,aggregated=2' must give every pool once", id="twice",
         ),
+        pytest.param(
+            "", ("--only", "kubernetes"),
+            "--only: 'kubernetes' needs targets; give them, such as kubernetes.decode: Deployment/vllm",
+            id="no targets",
+        ),
+        pytest.param(
+            "kubernetes: {aggregated: Deployment/vllm}\n", ("--only", "kubernetes", "--lease", "mine"),
+            "--lease: 'mine' must be NAMESPACE/NAME", id="no Lease",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, more: str, arguments: tuple[str, ...], message: str) -> None:
@@ -123,9 +133,50 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, more: str, arguments: t
     assert str(result.exception).startswith(message)
 
 
+TARGETS = "kubernetes: {aggregated: Deployment/vllm}\n"
+
+
+def test_where_there_is_no_cluster_prometheus_is_asked_all_the_same(tmp_path: Path, nobody: str) -> None:
+    nowhere = str(tmp_path / "kubeconfig")
+    result = run(tmp_path, f"prometheus: {{url: '{nobody}'}}\n{TARGETS}", "--kubeconfig", nowhere)
+
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f"prometheus {nobody}",
+        f"  PROBLEM  answers               {nobody}/api/v1/query: Connection refused",
+        "                                 -> start Prometheus there or correct url",
+        "",
+        "service default",
+        "  not checked",
+        "",
+        "kubernetes (no cluster)",
+        f"  PROBLEM  api server            kubeconfig: there is no file {nowhere}",
+        "                                 -> name one, or run in a pod of the cluster",
+        "",
+        "service default",
+        "  not checked",
+        "",
+        "2 problems, 0 notes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("only", "headings"),
+    [("prometheus", ["prometheus"]), ("kubernetes", ["kubernetes"])],
+    ids=["prometheus alone", "cluster alone"],
+)
+def test_one_of_both_can_be_left_out(tmp_path: Path, nobody: str, only: str, headings: list[str]) -> None:
+    nowhere = str(tmp_path / "kubeconfig")
+    more = f"prometheus: {{url: '{nobody}'}}\n{TARGETS}"
+    result = run(tmp_path, more, "--only", only, "--json", "--kubeconfig", nowhere)
+
+    document = json.loads(result.output)
+    assert [of for of in ("prometheus", "kubernetes") if document[of]] == headings
+
+
 def test_findings_stand_in_columns_with_the_remedy_below() -> None:
     section = Section(
-        "http://p:9090", ("chat",),
+        "prometheus", "http://p:9090", ("chat",),
         (
             Finding(None, "answers", Level.GOOD, "a round took 0.07 s"),
             Finding("chat", "scrapes", Level.REMARK, "every 20 s", "scrape more often"),

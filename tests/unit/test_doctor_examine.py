@@ -144,3 +144,38 @@ def test_without_any_series_nothing_more_is_asked_of_a_service() -> None:
 
     assert (chat.reporting, chat.scrape_interval_s, chat.ttft_edges_s, chat.shares) == ((), None, (), {})
     assert len(prometheus.asked) == 2  # the doctor's own look, and the source's
+
+
+def test_services_are_examined_a_few_at_a_time_and_told_in_order() -> None:
+    names = [f"s{n}" for n in range(20)]
+    under_way: list[int] = []
+
+    class Busy(Prometheus):
+        """Counts who asks for its series of replicas, which each service does once."""
+
+        asking = 0
+
+        async def query(self, promql: str, *, deadline_s: float, at_s: float | None = None) -> Answer:
+            if not promql.startswith(f"{REPORTING}{{"):
+                return await super().query(promql, deadline_s=deadline_s, at_s=at_s)
+            self.asking += 1
+            under_way.append(self.asking)
+            answer = await super().query(promql, deadline_s=deadline_s, at_s=at_s)
+            self.asking -= 1
+            return answer
+
+    def series(promql: str) -> Answer | None:
+        if not promql.startswith("count by (__name__"):
+            return None
+        return Vector(tuple(one(1.0, {"__name__": name, "namespace": each}) for name in NAMES for each in names))
+
+    wanted = {
+        name: Wanted(Asked(Selector({"namespace": name}, {Role.AGGREGATED: {}}), {Role.AGGREGATED: 1}, 0.5), 90.0, True)
+        for name in names
+    }
+    setup = Setup(load_maps(), window_s=60.0, deadline_s=10.0, pod_labels=("namespace", "pod"))
+    evidence = asyncio.run(examine(Busy(series), setup, wanted, VirtualClock(100.0)))
+
+    assert [each.name for each in evidence.services] == names
+    assert len(under_way) == len(names)
+    assert 1 < max(under_way) <= 8
