@@ -90,6 +90,8 @@ class Backfill:
         settings: PlannerSettings,
     ) -> None:
         """A tick was made; who is heard again after a gap is asked about."""
+        # Who goes and comes again is asked about anew.
+        self._known_s = {name: at_s for name, at_s in self._known_s.items() if name in settings.services}
         lacking_s: dict[str, Sequence[float]] = {}
         for name, service in settings.services.items():
             if name in self._gaps:

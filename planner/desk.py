@@ -51,6 +51,8 @@ class Desk:
         """Show other services from now on."""
         self.settings, self._interval_s = settings, interval_s
         self._services = {name: self._services.get(name, ServiceBoard(None, (), ())) for name in settings.services}
+        if not settings.services:
+            self._budget = None
         for gone in set(self._points) - set(settings.services):
             del self._points[gone]
 

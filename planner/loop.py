@@ -19,7 +19,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from planner.backfill import Backfill
@@ -61,6 +61,7 @@ class _Adopted(NamedTuple):
     settings: PlannerSettings
     config: Mapping[str, Any]
     profiles: Mapping[str, Any]
+    commit: Callable[[], None]
 
 
 class ControlLoop:
@@ -79,10 +80,14 @@ class ControlLoop:
         tell: Tell = say_nothing,
         pace: Pace | None = None,
         compute: Compute = asyncio.to_thread,
+        idle_interval_s: float = 30.0,
     ) -> None:
-        """With a `historian`, what was before the start, and while nothing was heard, is asked for and remembered."""
+        """With a `historian`, what was before the start, and while nothing was heard, is asked for and remembered.
+
+        Without services it looks every `idle_interval_s` whether there are some.
+        """
         self._settings = settings
-        self._interval_s = _common_interval_s(settings)
+        self._interval_s = _common_interval_s(settings) or idle_interval_s
         self._source = source
         self._connector = connector
         self._clock = clock
@@ -91,8 +96,10 @@ class ControlLoop:
         self._state = initial_state(settings, clock.now_s())
         self._stopping = asyncio.Event()
         self._adopted: _Adopted | None = None
+        self._between_ticks = False
         self.watch = Watch(source, connector, clock, self._pace.collect_timeout_s)
-        in_force = (controls or Controls()).only(settings.services).at(clock.now_s())
+        orders = (controls or Controls()).at(clock.now_s())
+        self._absent, in_force = _of_others(orders, settings), orders.only(settings.services)
         held(settings, in_force.holds)
         self.desk = Desk(settings, in_force, clock.now_s(), self._interval_s)
         self.scribe = Scribe(journal, self.desk)
@@ -114,10 +121,12 @@ class ControlLoop:
                 due_s = await self._remember(self._backfill, due_s)
             while not self._stopping.is_set():
                 self.desk.next_tick_s = due_s
+                self._take_up()
+                self._between_ticks = True
                 await self._sleep_until(due_s - lead_s)
+                self._between_ticks = False
                 if self._stopping.is_set():
                     return
-                self._take_up()
                 await self.watch.ask(self._settings.services)
                 await self._sleep_until(due_s)
                 if self._stopping.is_set():
@@ -136,6 +145,8 @@ class ControlLoop:
 
     async def tick(self, now_s: float) -> None:
         """Decide now, on what is known."""
+        if not self._settings.services:
+            return self.desk.publish(self._clock.now_s())
         controls = self.desk.controls.at(now_s)
         self.desk.controls = controls
         samples, number = self.watch.samples(self._settings.services), self.desk.ticks
@@ -174,15 +185,36 @@ class ControlLoop:
         self.desk.clear(kind)
         self.desk.publish(self._clock.now_s())
 
-    def adopt(self, settings: PlannerSettings, config: Mapping[str, Any], profiles: Mapping[str, Any]) -> None:
+    def check(self, settings: PlannerSettings) -> None:
+        """Raises UserError when they cannot be decided by."""
+        _common_interval_s(settings)
+        held(settings, self.orders(self.desk.controls).only(settings.services).holds)
+
+    def adopt(
+        self,
+        settings: PlannerSettings,
+        config: Mapping[str, Any],
+        profiles: Mapping[str, Any],
+        commit: Callable[[], None] = lambda: None,
+    ) -> None:
         """Decide by other settings from the next tick on; services that stay keep their memory.
 
-        `config` and `profiles` are the settings' documents, for the journal.
+        `config` and `profiles` are the settings' documents, for the journal; `commit`, which cannot fail, is called
+        when they come into force: no tick sees the one without the other.
         Raises UserError, and changes nothing, when they cannot be decided by.
         """
-        _common_interval_s(settings)
-        held(settings, self.desk.controls.only(settings.services).holds)
-        self._adopted = _Adopted(settings, config, profiles)
+        self.check(settings)
+        self._adopted = _Adopted(settings, config, profiles, commit)
+        if self._between_ticks:
+            self._take_up()
+
+    def orders(self, controls: Controls) -> Controls:
+        """`controls`, with what people ordered of services that are not there now: those may come again."""
+        return replace(
+            controls,
+            paused={**self._absent.paused, **controls.paused},
+            holds={**self._absent.at(self._clock.now_s()).holds, **controls.holds},
+        )
 
     async def _remember(self, backfill: Backfill, soonest_s: float) -> float:
         """Wait for what was before the start, with patience; when the first tick is due.
@@ -210,15 +242,17 @@ class ControlLoop:
         """Between two ticks: one under way would put the old services' memory back."""
         if self._adopted is None:
             return
-        settings, config, profiles = self._adopted
+        settings, config, profiles, commit = self._adopted
         self._adopted = None
+        commit()
         now_s, known = self._clock.now_s(), self._state.services
-        self._settings, self._interval_s = settings, _common_interval_s(settings)
+        self._settings, self._interval_s = settings, _common_interval_s(settings) or self._interval_s
         self._state = PlannerState(
             {name: known.get(name) or ServiceState(started_s=now_s) for name in settings.services}
         )
         self.watch.forget(settings.services)
-        self.desk.controls = self.desk.controls.only(settings.services)
+        orders = self.orders(self.desk.controls)
+        self._absent, self.desk.controls = _of_others(orders, settings), orders.only(settings.services)
         self.desk.adopt(settings, self._interval_s)
         self.scribe.begin(config, profiles, self._state)
         self.desk.publish(now_s)
@@ -252,11 +286,17 @@ class ControlLoop:
         self.desk.close()
 
 
-def _common_interval_s(settings: PlannerSettings) -> float:
+def _of_others(controls: Controls, settings: PlannerSettings) -> Controls:
+    """What was ordered of services that are not there."""
+    return controls.only({*controls.paused, *controls.holds} - settings.services.keys())
+
+
+def _common_interval_s(settings: PlannerSettings) -> float | None:
+    """None without services."""
     intervals_s = sorted({service.interval_s for service in settings.services.values()})
     if len(intervals_s) > 1:
         raise UserError(
             f"interval_s: {' and '.join(f'{interval_s:g}' for interval_s in intervals_s)} differ; services that share "
             "a budget are decided together, so give all the same"
         )
-    return intervals_s[0]
+    return next(iter(intervals_s), None)

@@ -15,6 +15,7 @@ import click
 from pydantic import BaseModel
 
 from planner.config.catalogue import ENV_FILE, KeyPath, Setting, kind, section_of
+from planner.config.discover import Discover
 from planner.config.model import Budget, Service
 from planner.config.simulation import Simulation
 
@@ -52,8 +53,8 @@ reported at once, each with its place. Variables that Kubernetes sets beside a S
 ## Several services
 
 One planner may keep several services under one budget. Each has a name (lower-case letters, digits, inner dashes)
-and any of the settings below but the budget and the simulation; what it does not say itself it inherits from the top
-level.
+and any of the settings below but the budget, discovery and the simulation; what it does not say itself it inherits
+from the top level.
 A service's own value goes before an inherited one, whatever the sources.
 Without `services`, the top level is the only one.
 
@@ -75,9 +76,10 @@ def page() -> str:
         services=(examples / "services.yaml").read_text(encoding="utf-8"),
     )
     budget = _section(("budget",), Budget, str(Budget.__doc__))
+    discover = _section(("discover",), Discover, str(Discover.__doc__))
     service = _settings((), Service)
     simulation = _section(("simulation",), Simulation, str(Simulation.__doc__))
-    return "\n".join([head, *budget, "### The service as a whole\n", *service, *simulation])
+    return "\n".join([head, *budget, *discover, "### The service as a whole\n", *service, *simulation])
 
 
 def _section(path: KeyPath, model: type[BaseModel], description: str) -> Iterator[str]:

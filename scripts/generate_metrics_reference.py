@@ -52,6 +52,7 @@ sla_planner_good_ratio < on (service) sla_planner_objective_ratio` |
 increase(sla_planner_kubernetes_requests_total{code!~"2.."}[10m]) > 5` |
 | nobody writes | `max(sla_planner_leader) == 0` |
 | somebody else scales | `sla_planner_contended == 1` |
+| replicas do not start | `sla_planner_replicas{state="failing"} > 0` |
 | GPUs do not come | `sla_planner_replicas{state="pending"} > 0` |
 """
 

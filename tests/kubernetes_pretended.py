@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 from planner.connectors.kubernetes.api_errors import ApiError
@@ -55,12 +56,16 @@ class Pretended:
         self.fails: ApiError | None = None
         self.leads = True
         self.put_in: list[Object] = []
+        self.wanted: set[ObjectRef] = set()
 
     def find(self, ref: ObjectRef) -> tuple[Kind, Object] | Absent:
         target = self.objects.get(ref.name)
         if target is None:
             return Absent(f"{ref}: there is no such object; create it, or correct the target")
         return kind_of(target["apiVersion"], target["kind"], f"{target['kind'].lower()}s"), target
+
+    def want(self, refs: Collection[ObjectRef]) -> None:
+        self.wanted = set(refs)
 
     def pods(self, namespace: str, selector: str) -> list[Object] | Absent:
         matches = selects(selector)

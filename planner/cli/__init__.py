@@ -32,6 +32,7 @@ _COMMANDS = {
     "check-config": "planner.cli.check_config",
     "doctor": "planner.cli.doctor",
     "profile": "planner.cli.profile",
+    "fit": "planner.cli.fit",
     "generate": "planner.cli.generate",
     "completion": "planner.cli.completion",
 }
@@ -81,6 +82,7 @@ _EXTRAS = {
     "distributed": "dask",
     "joblib": "sim",
     "aiconfigurator_core": "estimate",
+    "matplotlib": "fit",
 }
 
 

@@ -10,6 +10,7 @@ from planner.errors import UserError
 if TYPE_CHECKING:
     from planner.config.model import Service
     from planner.connectors.kubernetes.connector import Pool
+    from planner.connectors.kubernetes.writers import Policy
     from planner.scaling.settings import PlannerSettings
     from planner.scaling.types import Role
 
@@ -24,8 +25,19 @@ def has_targets(services: Mapping[str, Service]) -> bool:
 def pools_of(services: Mapping[str, Service], settings: PlannerSettings) -> Mapping[str, Mapping[Role, Pool]]:
     """Every service's pools. Raises UserError for one without a target, and for a target that two pools have."""
     pools = {name: _pools(name, service, settings) for name, service in services.items()}
-    _refuse_shared(pools)
+    refuse_shared(services)
     return pools
+
+
+def policies_of(services: Mapping[str, Service]) -> Mapping[str, Policy]:
+    """What to do when somebody else scales, for each service whose replicas are ours to set."""
+    from planner.connectors.kubernetes.writers import Policy
+
+    return {
+        name: Policy(service.kubernetes.on_change, service.kubernetes.respect_s)
+        for name, service in services.items()
+        if service.kubernetes.actuator == "planner"
+    }
 
 
 def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Role, Pool]:
@@ -45,14 +57,19 @@ def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Ro
     return pools
 
 
-def _refuse_shared(pools: Mapping[str, Mapping[Role, Pool]]) -> None:
+def refuse_shared(services: Mapping[str, Service]) -> None:
+    """Raises UserError for a target that two pools have."""
+    from planner.connectors.kubernetes.targets import target_of
+
     seen: dict[object, str] = {}
-    for name, of_service in pools.items():
-        for role, pool in of_service.items():
-            if (other := seen.setdefault(pool.target, f"{name}.{role}")) != f"{name}.{role}":
-                raise UserError(
-                    f"kubernetes.{role}: {pool.target} is that of {other} and of {name}.{role}; give each its own"
-                )
+    for name, service in services.items():
+        for role in service.pools:
+            text = getattr(service.kubernetes, role)
+            if text is None:
+                continue
+            target, pool = target_of(text, service.kubernetes.namespace), f"{name}.{role}"
+            if (other := seen.setdefault(target, pool)) != pool:
+                raise UserError(f"kubernetes.{role}: {target} is that of {other} and of {pool}; give each its own")
 
 
 def lease_of(text: str | None, namespace: str) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -30,7 +31,10 @@ class Sources:
         """Raises UserError when a service has no Prometheus, or a setting or a metric map makes no sense."""
         self._clock = clock
         self._shared: dict[str, _Shared] = {}
-        self._replaced: list[_Shared] = []
+        self._retiring: list[_Shared] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._before = Queries(0, {}, 0.0)
+        """Asked by sources that are gone."""
         self.prepare(services)()
 
     def prepare(self, services: Mapping[str, Service]) -> Callable[[], None]:
@@ -44,9 +48,13 @@ class Sources:
         }
 
         def commit() -> None:
-            # Rounds may be under way in those replaced: they are let go of in the end.
-            self._replaced += [old for key, old in self._shared.items() if shared.get(key) is not old]
+            replaced = [old for key, old in self._shared.items() if shared.get(key) is not old]
             self._shared = shared
+            self._retiring += replaced
+            for old in replaced:
+                task = asyncio.create_task(self._retire(old), name="retire a source")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
         return commit
 
@@ -64,7 +72,9 @@ class Sources:
         """What would have been collected then. Raises PastError when one Prometheus fails, after asking the others."""
         by_source: dict[PrometheusSource, list[str]] = {}
         for service in services:
-            by_source.setdefault(self._source(service), []).append(service)
+            # One may be gone since the question was thought of.
+            if any(service in each.asked for each in self._shared.values()):
+                by_source.setdefault(self._source(service), []).append(service)
         failures: list[str] = []
         for source, names in by_source.items():
             try:
@@ -77,17 +87,19 @@ class Sources:
 
     def queries(self) -> Queries:
         """What was asked of all Prometheuses together."""
-        stats = [each.client.stats() for each in (*self._shared.values(), *self._replaced)]
-        return Queries(
-            asked=sum(each.queries for each in stats),
-            failed={cause: sum(each.failures.get(cause, 0) for each in stats) for cause in get_args(Cause)},
-            seconds=sum(each.seconds for each in stats),
-        )
+        return _together(self._before, (*self._shared.values(), *self._retiring))
 
     async def close(self) -> None:
         """All of them, each once."""
-        for each in (*self._shared.values(), *self._replaced):
+        for each in self._shared.values():
             await each.source.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _retire(self, old: _Shared) -> None:
+        """Let it answer those who wait for it."""
+        await old.source.retire()
+        self._retiring.remove(old)
+        self._before = _together(self._before, (old,))
 
     def _shared_by(self, key: str, section: Prometheus, asked: Mapping[str, Asked]) -> _Shared:
         known = self._shared.get(key)
@@ -119,6 +131,18 @@ class _Shared:
     client: PrometheusClient
     source: PrometheusSource
     asked: Mapping[str, Asked]
+
+
+def _together(before: Queries, shared: Iterable[_Shared]) -> Queries:
+    stats = [each.client.stats() for each in shared]
+    return Queries(
+        asked=before.asked + sum(each.queries for each in stats),
+        failed={
+            cause: before.failed.get(cause, 0) + sum(each.failures.get(cause, 0) for each in stats)
+            for cause in get_args(Cause)
+        },
+        seconds=before.seconds + sum(each.seconds for each in stats),
+    )
 
 
 def sharing(services: Mapping[str, Service]) -> Mapping[str, tuple[Prometheus, Mapping[str, Service]]]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from planner.cli.run_kubernetes import Hands
     from planner.clock import WallClock
     from planner.config import LoadedConfig
+    from planner.config.admission import Refused
     from planner.config.model import Service
+    from planner.connectors.kubernetes.services import Sightings
     from planner.connectors.types import Connector
     from planner.connectors.virtual import VirtualConnector
     from planner.hand_over import Tell
@@ -75,24 +77,62 @@ class Outside:
 
     def prepare(self, loaded: LoadedConfig) -> Callable[[], None]:
         """What takes up another configuration when called. Raises UserError when that cannot be while running."""
+        services = loaded.config.services
+        commits = [] if self.sources is None else [self.sources.prepare(services)]
+        if self.hands is None:
+            self._refuse_new(services)
+        else:
+            self._refuse_other_actuators(services)
+            commits.append(self.hands.prepare(loaded))
+
+        def commit() -> None:
+            for each in commits:
+                each()
+
+        return commit
+
+    def check(self, name: str, loaded: LoadedConfig) -> None:
+        """Raises UserError when the service of that name cannot be had; the others are known to be good."""
+        from planner.cli.kubernetes_targets import refuse_shared
+        from planner.cli.prometheus import Sources
+        from planner.clock import WallClock
+
+        services = loaded.config.services
+        Sources({name: services[name]}, WallClock())
+        refuse_shared(services)
+        self._refuse_other_actuators(services)
+
+    def seen(self) -> Sightings:
+        """Objects that are labelled as services."""
+        from planner.connectors.kubernetes.services import Sightings
+
+        return Sightings() if self.hands is None else self.hands.services.seen()
+
+    def refuse(self, refused: Mapping[str, Refused]) -> None:
+        """Tell the objects of these services why they are not taken as labelled."""
+        if self.hands is not None:
+            self.hands.refuse(refused)
+
+    def _refuse_new(self, services: Mapping[str, Service]) -> None:
         from planner.errors import UserError
 
-        new = sorted(set(loaded.config.services) - set(self.begun))
-        if new:
+        if new := sorted(set(services) - set(self.begun)):
             raise UserError(
                 f"services: {', '.join(new)} came while the planner runs; its connector knows those it began with, "
                 "so restart it"
             )
-        moved = [
-            name
-            for name, service in loaded.config.services.items()
-            if self.hands is not None and service.kubernetes != self.begun[name].kubernetes
-        ]
-        if moved:
-            raise UserError(
-                f"services.{moved[0]}.kubernetes: has changed, and is read at the start; restart the planner"
-            )
-        return (lambda: None) if self.sources is None else self.sources.prepare(loaded.config.services)
+
+    def _refuse_other_actuators(self, services: Mapping[str, Service]) -> None:
+        """Who asks for figures is served from the start on."""
+        from planner.errors import UserError
+
+        for name, service in services.items():
+            before = self.begun.get(name)
+            if service.kubernetes.actuator != ("planner" if before is None else before.kubernetes.actuator):
+                raise UserError(
+                    f"services.{name}.kubernetes.actuator: {service.kubernetes.actuator} came while the planner runs; "
+                    "restart it"
+                )
 
 
 def outside_of(asked: Asked, clock: WallClock) -> Outside:
@@ -106,9 +146,8 @@ def outside_of(asked: Asked, clock: WallClock) -> Outside:
         if launchers is not None:
             return Outside(sources, launchers, services, sources, launchers)
         from planner.cli.run_kubernetes import hands
-        from planner.config import build_settings
 
-        ours = hands(services, build_settings(asked.loaded), clock, asked.kubeconfig, asked.lease)
+        ours = hands(asked.loaded, clock, asked.kubeconfig, asked.lease, sources.loads)
         return Outside(sources, ours.connector, services, sources, hands=ours)
     from planner.sim.embedded import EmbeddedFleet, LaunchedFleet
 

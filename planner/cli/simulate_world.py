@@ -23,6 +23,8 @@ def trace_files(given: Sequence[str], services: Sequence[str]) -> Mapping[str, s
 
     Raises UserError unless every service has one.
     """
+    if not services:
+        raise UserError("services: there is none yet, only a place to discover some; give one to play requests to")
     if len(services) == 1:
         if len(given) > 1:
             raise UserError(f"--trace: {', '.join(given)} are {len(given)} traces for one service; give one")

@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from planner.config.discover import Discover
 from planner.config.model import Budget, Service
 from planner.config.simulation import Simulation
 
@@ -80,7 +81,10 @@ SERVICE_SETTINGS = tuple(_settings(Service, ()))
 SIMULATION_SETTINGS = tuple(_settings(Simulation, ("simulation",)))
 """What the simulated fleet has; at the top level alone, since it is one fleet for all services."""
 
-SETTINGS = (*_settings(Budget, ("budget",)), *SERVICE_SETTINGS, *SIMULATION_SETTINGS)
+DISCOVER_SETTINGS = tuple(_settings(Discover, ("discover",)))
+"""Where services are found; at the top level alone."""
+
+SETTINGS = (*_settings(Budget, ("budget",)), *DISCOVER_SETTINGS, *SERVICE_SETTINGS, *SIMULATION_SETTINGS)
 """What may stand at the top level, `services` apart."""
 
 

@@ -47,6 +47,12 @@ class Kubernetes(Section):
     aggregated: Target | None = Field(
         default=None, title=_TARGET, description="The only pool's object in aggregated mode. null: none."
     )
+    actuator: Literal["planner", "external"] = Field(
+        default="planner",
+        description="Who sets the replicas. planner: the planner itself; external: an HPA or KEDA, which ask for the "
+        "figure, while nothing is written (docs/keda.md). planner, because an HPA looks every 15 s only, and drops "
+        "steps of less than a tenth unless it is told otherwise.",
+    )
     on_change: Literal["respect", "reclaim", "pause"] = Field(
         default="respect",
         description="What to do when somebody else sets the replicas. respect: their count stands for `respect_s`; "

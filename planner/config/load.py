@@ -7,26 +7,18 @@ together.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
-
-from planner.config.catalogue import ENV_FILE, SERVICE_SETTINGS, SIMULATION_SETTINGS, KeyPath
-from planner.config.mistakes import ConfigError, dotted, from_pydantic, shown
+from planner.config.catalogue import DISCOVER_SETTINGS, ENV_FILE, SERVICE_SETTINGS, SIMULATION_SETTINGS, KeyPath
+from planner.config.discover import Discover
+from planner.config.mistakes import ConfigError, shown
 from planner.config.model import Budget, Config, Service
-from planner.config.rules import (
-    Declared,
-    budget_mistakes,
-    history_mistakes,
-    idle_pool_mistakes,
-    window_mistakes,
-)
-from planner.config.section import Section
+from planner.config.resolve import LoadProfile, declare, partly_wrong, profile_of, services_in, shared_by_all, validated
+from planner.config.rules import Declared, budget_mistakes, idle_pool_mistakes, placeholder_mistakes
 from planner.config.simulation import Simulation
 from planner.config.sources import read_env, read_file, read_flags
 from planner.config.tree import Given, Tree, find, grow, overlay, plain
@@ -38,34 +30,47 @@ from planner.scaling.types import Role
 DEFAULT_SERVICE = "default"
 """The name of the only service when none is declared."""
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-
-SectionT = TypeVar("SectionT", bound=Section)
-LoadProfile = Callable[[str], Profile]
-
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
     """A sound configuration: the effective values, where each comes from, and the profiles they name."""
 
     config: Config
-    origins: Mapping[KeyPath, str]
-    """For every setting of `to_document`: "default", "file planner.yaml", "env PLANNER_SLA__TTFT" or "flag --ttft"; a
-    value inherited from the top level says so."""
     profiles: Mapping[str, Profile]
     """By the name or path under which `config` knows them."""
+    top: Tree
+    """What is written but for `services`."""
+    top_profile: Mapping[str, Profile]
+    """The one that discovered services inherit."""
+    declared: Mapping[str, Declared]
+    """The services, as given and as validated."""
+
+    @property
+    def origins(self) -> Mapping[KeyPath, str]:
+        """For every setting of `to_document`: "default", "file planner.yaml", "env PLANNER_SLA__TTFT" or "flag --ttft";
+        a value inherited from the top level says so."""
+        return dict(_origins(self.top, self.config, self.declared))
+
+    @property
+    def interval_s(self) -> float:
+        """Of the top level: how often a planner looks that has no service yet."""
+        given = find(self.top, ("interval_s",))
+        return float(str(given.value)) if isinstance(given, Given) else Service.model_fields["interval_s"].default
 
     def to_document(self) -> dict[str, Any]:
         """The effective configuration, every default filled in; of the simulated fleet, which no plan depends on, what
-        departs from its defaults. JSON values only."""
+        departs from its defaults; where services are discovered, also what those to come inherit. JSON values only."""
         services = {
             name: service.model_dump(mode="json", exclude=_idle_pools(service))
             for name, service in self.config.services.items()
         }
         simulation = _departures(self.config.simulation)
+        discover = self.config.discover
+        to_come = {"discover": discover.model_dump(mode="json"), **plain(shared_by_all(self.top))}
         return {
             "budget": self.config.budget.model_dump(mode="json"),
             **({"simulation": simulation} if simulation else {}),
+            **(to_come if discover.namespaces else {}),
             "services": services,
         }
 
@@ -105,84 +110,69 @@ def config_from_document(document: Mapping[str, object], profiles: Mapping[str, 
     return _resolved(grow(document, "document"), [], load_profile)
 
 
+def with_services(base: LoadedConfig, services: Mapping[str, Declared]) -> LoadedConfig:
+    """The same top level with these services. Raises ConfigError when their minima exceed the budget."""
+    config = base.config
+    budget = _origin(find(base.top, ("budget", "gpus")), ())
+    if mistakes := list(budget_mistakes(services, config.budget.gpus, budget)):
+        raise ConfigError(mistakes)
+    profiles = {one.service.profile: one.profile for one in services.values()}
+    return LoadedConfig(
+        config=config.model_copy(update={"services": {name: one.service for name, one in services.items()}}),
+        profiles={**base.top_profile, **profiles},
+        top=base.top,
+        top_profile=base.top_profile,
+        declared=services,
+    )
+
+
 def _resolved(tree: Tree, mistakes: list[str], load_profile: LoadProfile) -> LoadedConfig:
     """Validate everything that can be, then raise all mistakes at once or give the configuration."""
     mistakes = list(mistakes)
     load_profile = cache(load_profile)
-    budget = _validated(Budget, tree.get("budget", {}), ("budget",), mistakes)
-    simulation = _validated(Simulation, tree.get("simulation", {}), ("simulation",), mistakes)
+    budget = validated(Budget, tree.get("budget", {}), ("budget",), mistakes)
+    simulation = validated(Simulation, tree.get("simulation", {}), ("simulation",), mistakes)
+    discover = validated(Discover, tree.get("discover", {}), ("discover",), mistakes)
+    discovers = discover is not None and bool(discover.namespaces)
+    shared = shared_by_all(tree)
+    # Without any declared, the top level is the only one.
+    written = services_in(tree, mistakes)
+    trees: dict[str, tuple[KeyPath, Tree]] = {
+        name: (("services", name), overlay(shared, own)) for name, own in written.items()
+    }
+    if not tree.get("services") and not discovers:
+        trees = {DEFAULT_SERVICE: ((), shared)}
     services: dict[str, Declared] = {}
-    for name, root, service_tree in _service_trees(tree, mistakes):
-        service = _validated(Service, {"sla": {}, **service_tree}, root, mistakes)
-        profile = _profile(service_tree, load_profile, mistakes)
-        if service is not None and profile is not None:
-            services[name] = Declared(root, service_tree, service, profile)
-    for one in services.values():
-        mistakes += [*history_mistakes(one), *window_mistakes(one)]
-    mistakes += idle_pool_mistakes(services)
-    if budget is not None and not mistakes:
-        mistakes += budget_mistakes(services, budget.gpus, _origin(find(tree, ("budget", "gpus")), ()))
-    if budget is None or simulation is None or mistakes:
+    for name, (root, service_tree) in trees.items():
+        one = declare(root, service_tree, load_profile, mistakes)
+        if one is not None:
+            services[name] = one
+            mistakes += placeholder_mistakes(one)
+    top_profile: dict[str, Profile] = {}
+    if discovers:
+        mistakes += partly_wrong(shared)
+        if (profile := profile_of(shared, load_profile, mistakes)) is not None:
+            top_profile = {str(plain(shared)["profile"]): profile}
+    # A pool that no service has may stand at the top level for those to be discovered.
+    whole = {name: replace(one, tree=written[name]) for name, one in services.items()} if discovers else services
+    mistakes += idle_pool_mistakes(whole)
+    if budget is None or simulation is None or discover is None or mistakes:
         raise ConfigError(mistakes)
-    config = Config(
-        budget=budget, simulation=simulation, services={name: one.service for name, one in services.items()}
-    )
-    return LoadedConfig(
-        config=config,
-        origins=dict(_origins(tree, simulation, services)),
-        profiles={one.service.profile: one.profile for one in services.values()},
-    )
+    top = {key: branch for key, branch in tree.items() if key != "services"}
+    config = Config(budget=budget, simulation=simulation, discover=discover, services={})
+    base = LoadedConfig(config, {}, top, top_profile, {})
+    return with_services(base, services)
 
 
-def _service_trees(tree: Tree, mistakes: list[str]) -> Iterator[tuple[str, KeyPath, Tree]]:
-    """Name, path and complete tree of each service; without any declared, the top level is the only one."""
-    shared = {key: branch for key, branch in tree.items() if key not in ("budget", "simulation", "services")}
-    services = tree.get("services", {})
-    if isinstance(services, Given):
-        mistakes.append(
-            f"services: {shown(services.value)} must be a mapping of service names to settings ({services.origin})"
-        )
-        return
-    if not services:
-        yield DEFAULT_SERVICE, (), shared
-    for name, own in services.items():
-        root = ("services", name)
-        if not _NAME.fullmatch(name):
-            mistakes.append(
-                f"{dotted(root)}: {shown(name)} is no service name; use lower-case letters, digits and inner dashes"
-            )
-        elif isinstance(own, Given):
-            mistakes.append(f"{dotted(root)}: {shown(own.value)} must be a section with settings ({own.origin})")
-        else:
-            yield name, root, overlay(shared, own)
-
-
-def _validated(model: type[SectionT], branch: Tree | Given, root: KeyPath, mistakes: list[str]) -> SectionT | None:
-    raw = branch.value if isinstance(branch, Given) else plain(branch)
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        mistakes += from_pydantic(error, model, branch, root)
-        return None
-
-
-def _profile(tree: Tree, load_profile: LoadProfile, mistakes: list[str]) -> Profile | None:
-    """The profile a service names, None when it names none or one that cannot be loaded."""
-    given = find(tree, ("profile",))
-    if not (isinstance(given, Given) and isinstance(given.value, str) and given.value):
-        return None
-    try:
-        return load_profile(given.value)
-    except UserError as error:
-        reason = str(error).removeprefix("profile: ")
-        mistakes.append(f"{dotted(given.path)}: {reason} ({given.origin})")
-        return None
-
-
-def _origins(tree: Tree, simulation: Simulation, services: Mapping[str, Declared]) -> Iterator[tuple[KeyPath, str]]:
+def _origins(tree: Tree, config: Config, services: Mapping[str, Declared]) -> Iterator[tuple[KeyPath, str]]:
     """Every setting of the effective configuration's document with the source of its value."""
     yield ("budget", "gpus"), _origin(find(tree, ("budget", "gpus")), ())
-    departures = grow({"simulation": _departures(simulation)}, "")
+    if config.discover.namespaces:
+        for setting in (*DISCOVER_SETTINGS, *SERVICE_SETTINGS):
+            given = find(tree, setting.path)
+            if given is not None or setting in DISCOVER_SETTINGS:
+                yield setting.path, _origin(given, ())
+    departures = grow({"simulation": _departures(config.simulation)}, "")
     for setting in SIMULATION_SETTINGS:
         if find(departures, setting.path) is not None:
             yield setting.path, _origin(find(tree, setting.path), ())

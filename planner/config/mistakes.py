@@ -59,9 +59,12 @@ def mistake(tree: Tree | Given, root: KeyPath, at: KeyPath, rule: str, value: ob
     return f"{dotted(given.path)}: {shown(value)} {rule} ({given.origin})"
 
 
-def from_pydantic(error: ValidationError, model: type[BaseModel], tree: Tree | Given, root: KeyPath) -> list[str]:
-    """A line for each of pydantic's errors, under the path where the value was written."""
-    return [_line(details, model, tree, root) for details in error.errors(include_url=False)]
+def from_pydantic(
+    error: ValidationError, model: type[BaseModel], tree: Tree | Given, root: KeyPath, but: tuple[str, ...] = ()
+) -> list[str]:
+    """A line for each of pydantic's errors but those of the types `but`, under the path where the value was written."""
+    every = error.errors(include_url=False)
+    return [_line(details, model, tree, root) for details in every if details["type"] not in but]
 
 
 def _line(details: ErrorDetails, model: type[BaseModel], tree: Tree | Given, root: KeyPath) -> str:
@@ -103,7 +106,7 @@ def _meant(root: KeyPath, at: KeyPath, model: type[BaseModel]) -> str:
         section = section_of(section.model_fields[key]) or section
     siblings = list(section.model_fields)
     if section is Service and not root:
-        siblings += ["budget", "simulation", "services"]
+        siblings += ["budget", "discover", "simulation", "services"]
     elsewhere = [dotted(setting.path) for setting in SETTINGS if setting.path[-1] == at[-1]]
     meant = " or ".join(elsewhere) or closest(at[-1], siblings)
     return f"did you mean {meant}?" if meant else f"known here: {', '.join(siblings)}"

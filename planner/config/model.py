@@ -12,6 +12,7 @@ from typing import Literal, NoReturn, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from planner.config.discover import Discover
 from planner.config.kubernetes import Kubernetes
 from planner.config.metrics import Metrics, Prometheus
 from planner.config.section import NotNegative, Positive, Section
@@ -257,8 +258,9 @@ class Scaling(Section):
     )
     max_pending_s: Positive = Field(
         default=300,
-        description="A pool with unschedulable replicas for longer than this is not raised further, in seconds. 300, "
-        "because a cluster that can add a node has usually done so in five minutes.",
+        description="A pool whose replicas have been unschedulable, or failing, for longer than this is not raised "
+        "further, in seconds. Of unschedulable ones one stays ordered, and the rest is given back where a cut takes "
+        "them first. 300, because a cluster that can add a node has usually done so in five minutes.",
     )
     delayed_start_s: NotNegative = Field(
         default=30,
@@ -293,8 +295,8 @@ class Service(Section):
     startup_s: NotNegative = Field(
         default=120,
         description="Seconds from ordering a replica to Ready; with one interval, how far ahead the planner looks. "
-        "Used until start-ups have been measured. 120, for weights on a local disk; several minutes when they are "
-        "downloaded.",
+        "Used until five start-ups have been measured: of each pod, or from the counts where no pods are seen. 120, "
+        "for weights on a local disk; several minutes when they are downloaded.",
     )
     forecast: Forecast = Field(default=Forecast(), description=str(Forecast.__doc__))
     observe: Observe = Field(default=Observe(), description=str(Observe.__doc__))
@@ -323,6 +325,7 @@ class Config(Section):
 
     budget: Budget
     simulation: Simulation = Simulation()
+    discover: Discover = Discover()
     services: dict[str, Service]
 
 

@@ -16,6 +16,9 @@ from planner.config.tree import Tree, find, written_at
 from planner.scaling.profile import Profile
 from planner.scaling.types import Role
 
+PLACEHOLDERS = ("{service}", "{namespace}", "{name}")
+"""In labels of metrics: the discovered service's name, its namespace, and the name of the role's object."""
+
 _FEWEST_INTERVALS = 5
 """With fewer points a forecaster knows neither a trend nor its own errors."""
 
@@ -79,6 +82,22 @@ def idle_pool_mistakes(services: Mapping[str, Declared]) -> Iterator[str]:
                     f"configure {pools}, or change mode ({given.origin})"
                 )
     yield from (line for where, line in idle.items() if where not in used)
+
+
+def placeholder_mistakes(one: Declared) -> Iterator[str]:
+    """Labels that only a discovered service can fill in, which no series has as they stand."""
+    for name in ("match", "router", *one.service.pools):
+        value = getattr(one.service.metrics, name)
+        if any(placeholder in value for placeholder in PLACEHOLDERS):
+            rule = "has placeholders, which are filled in for discovered services alone; write the service's own"
+            yield mistake(one.tree, one.root, ("metrics", name), rule, value)
+
+
+def minima(one: Declared) -> int:
+    """GPUs that its pools hold at the least."""
+    return sum(
+        pool.min_replicas * gpus_per_replica(one.service, role, one.profile) for role, pool in one.service.pools.items()
+    )
 
 
 def budget_mistakes(services: Mapping[str, Declared], gpus: int, origin: str) -> Iterator[str]:

@@ -97,7 +97,7 @@ def read_env(env: Mapping[str, str], services: Collection[str]) -> tuple[Tree, l
             mistakes.append(f"{name}: no setting has this environment variable; {_meant(name, [*known, ENV_FILE])}")
             continue
         try:
-            tree = plant(tree, Given(_value(env[name]), known[name], f"env {name}"))
+            tree = plant(tree, Given(value_of(env[name]), known[name], f"env {name}"))
         except UserError as error:
             mistakes.append(f"{name}: {error}")
     return tree, mistakes
@@ -123,7 +123,7 @@ def read_flags(flags: Mapping[str, object], services: Collection[str]) -> tuple[
             mistakes.append(f"{name}: services are declared in the configuration file alone ({declared})")
             continue
         try:
-            tree = plant(tree, Given(_value(value) if isinstance(value, str) else value, path, f"flag {name}"))
+            tree = plant(tree, Given(value_of(value) if isinstance(value, str) else value, path, f"flag {name}"))
         except UserError as error:
             mistakes.append(f"{name}: {error}")
     return tree, mistakes
@@ -149,7 +149,7 @@ def _parse(text: str) -> object:
         loader.dispose()
 
 
-def _value(text: str) -> object:
+def value_of(text: str) -> object:
     """One setting, written as a YAML scalar or list; empty text is null. Raises UserError for anything else."""
     try:
         value = _parse(text)
@@ -176,10 +176,11 @@ def _with_anchored_profiles(tree: Tree, folder: Path) -> Tree:
     names = list(services) if isinstance(services, dict) else []
     for path in (("profile",), *(("services", name, "profile") for name in names)):
         given = find(tree, path)
-        if isinstance(given, Given) and isinstance(given.value, str) and _is_path(given.value):
+        if isinstance(given, Given) and isinstance(given.value, str) and is_path(given.value):
             tree = plant(tree, replace(given, value=str(folder / given.value)))
     return tree
 
 
-def _is_path(profile: str) -> bool:
+def is_path(profile: str) -> bool:
+    """Whether this names a file, and not a profile that comes with the planner."""
     return "/" in profile or profile.endswith(".json")

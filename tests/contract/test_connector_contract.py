@@ -22,7 +22,7 @@ from planner.connectors.kubernetes.targets import target_of
 from planner.connectors.kubernetes.writers import Policy
 from planner.connectors.types import Connector, Plan
 from planner.connectors.virtual import VirtualConnector
-from planner.scaling.types import Absent, ReplicaSamples, Role, Sample, Sampled
+from planner.scaling.types import Absent, Role, Sample, Sampled
 
 PREFILL, DECODE = Role.PREFILL, Role.DECODE
 BEGINNING = {PREFILL: 2, DECODE: 3}
@@ -108,6 +108,9 @@ def on(make: Make, play: Callable[[Rig], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(scene())
 
 
+COUNTS = ("wanted", "ready", "starting", "pending", "draining", "rolling_out")
+
+
 def number(sampled: Sampled) -> float:
     assert isinstance(sampled, Sample)
     return sampled.value
@@ -119,8 +122,8 @@ async def counts(rig: Rig, field: str) -> dict[Role, float]:
 
 
 async def everything(rig: Rig) -> Mapping[str, dict[Role, float]]:
-    """All six counts of all pools."""
-    return {field: await counts(rig, field) for field in ReplicaSamples.__slots__}
+    """The counts of all pools that every connector has."""
+    return {field: await counts(rig, field) for field in COUNTS}
 
 
 @rigs
@@ -220,7 +223,7 @@ def test_an_unknown_service_has_no_counts_and_no_plan(
         pools = await rig.connector.read("search")
         applied = await rig.connector.apply(Plan("search", {DECODE: 5}, "001"))
 
-        unknown = [getattr(pool, field) for pool in pools.values() for field in ReplicaSamples.__slots__]
+        unknown = [getattr(pool, field) for pool in pools.values() for field in COUNTS]
         assert [
             sampled for sampled in unknown if not isinstance(sampled, Absent) or "search" not in sampled.cause
         ] == []

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from planner.scaling.decision import Decision, TickResult
 from planner.scaling.forecast import build
+from planner.scaling.reading import Valid
 from planner.scaling.reasons import Code
 from planner.scaling.settings import PlannerSettings
 from planner.scaling.tick import PlannerState, initial_state, tick
@@ -197,12 +198,12 @@ FIELDS = ["rate_per_s", "isl_tokens", "osl_tokens", "isl_cv2", "ttft_s", "queue_
 POOL_FIELDS = ["wanted", "ready", "starting", "pending", "draining", "rolling_out", "reporting", "waiting", "running"]
 
 pools = st.builds(
-    lambda ready, starting, pending, draining, waiting, running: pool_samples(
+    lambda ready, starting, pending, draining, waiting, running, failing, pending_go_first: pool_samples(
         60, wanted=ready + starting + pending, ready=ready, starting=starting, pending=pending, draining=draining,
-        waiting=waiting, running=running,
+        waiting=waiting, running=running, failing=min(failing, starting), pending_go_first=pending_go_first,
     ),
     ready=st.integers(0, 10), starting=st.integers(0, 3), pending=st.integers(0, 2), draining=st.integers(0, 3),
-    waiting=st.integers(0, 50), running=st.integers(0, 200),
+    waiting=st.integers(0, 50), running=st.integers(0, 200), failing=st.integers(0, 3), pending_go_first=st.booleans(),
 )  # fmt: skip
 samples_at_60 = st.builds(
     lambda prefill, decode, rate, isl, osl, cv2, ttft, itl: service_samples(
@@ -257,6 +258,29 @@ def test_a_missing_or_stale_field_never_lowers_replicas(
         return
     for current, ordered in orders(result).values():
         assert ordered is None or current is None or ordered >= current
+
+
+@settings(deadline=None)
+@given(samples=samples_at_60, field=st.sampled_from(ALL_FIELDS), stale=st.booleans())
+def test_replicas_that_find_no_gpu_are_given_back_and_no_other_with_them(
+    samples: ServiceSamples, field: str, stale: bool
+) -> None:
+    """Both pools have been without GPUs for 300 s; one field is damaged."""
+    stuck = {role: pool_samples(-240, wanted=4, ready=2, pending=2) for role in (P, D)}
+    history = {"chat": service_samples(-240, rate_per_s=90, pools=stuck)}
+    state, _ = tick(initial_state(SETTINGS, -3600), history, SETTINGS, -240)
+    damaged = drop(samples, field, (lambda value: Sample(value, -600)) if stale else (lambda _: Absent("gone")))
+
+    _, result = tick(state, {"chat": damaged}, SETTINGS, 60)
+
+    if result.budget.exceeded:
+        return
+    for role, (current, ordered) in orders(result).items():
+        replicas = result.decisions["chat"].observation.pools[role].replicas
+        if ordered is not None and current is not None and ordered < current and samples.rate_per_s != Sample(0.0, 60):
+            assert isinstance(replicas, Valid)
+            assert ordered > replicas.value.ready + replicas.value.starting
+            assert replicas.value.pending_go_first
 
 
 @settings(deadline=None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from api_boards import Api, FakePlanner, blind, board, fake_planner, lines
-from builders import h200
+from builders import h200, pool_samples, service_samples
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -206,3 +206,14 @@ def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:
 
 def test_a_scraper_that_asks_for_nothing_gets_text() -> None:
     assert Api(full()).get("/metrics").headers["content-type"].startswith("text/plain; version=")
+
+
+def test_failing_replicas_are_a_number_where_the_orchestrator_tells_and_else_left_out() -> None:
+    told = service_samples(
+        pools={Role.PREFILL: pool_samples(), Role.DECODE: pool_samples(wanted=3, starting=1, failing=1)}
+    )
+    decided = lines("chat", ticks=1, samples={"chat": told})
+    found = scraped(FakePlanner(decided, board(decided)))
+
+    assert found["sla_planner_replicas{pool=decode,service=chat,state=failing}"] == 1
+    assert "sla_planner_replicas{pool=prefill,service=chat,state=failing}" not in found

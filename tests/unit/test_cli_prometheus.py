@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_services_with_the_same_prometheus_are_asked_for_together(tmp_path: Path
     asyncio.run(sources.close())
 
 
+async def taken_up(sources: Sources, commit: Callable[[], None]) -> None:
+    """Within a loop, in which the sources that are replaced retire."""
+    asked = sources.queries().asked
+    commit()
+    while sources._retiring:
+        await asyncio.sleep(0)
+    assert sources.queries().asked == asked
+
+
 def test_other_services_are_taken_up_when_told_to_and_a_source_whose_services_stay_is_kept(tmp_path: Path) -> None:
     base = "mode: aggregated\nprometheus: {url: 'http://one:9090'}\nservices:\n  a: {metrics: {match: namespace=a}}\n"
     more = base + "  c: {prometheus: {url: 'http://two:9090'}}\n"
@@ -53,13 +63,13 @@ def test_other_services_are_taken_up_when_told_to_and_a_source_whose_services_st
     commit = sources.prepare(services(tmp_path, more))
     with pytest.raises(KeyError, match="c"):
         sources._source("c")
-    commit()
+    asyncio.run(taken_up(sources, commit))
 
     assert sources._source("a") is kept
     assert sources._source("c") is not kept
     with pytest.raises(UserError, match=r"^prometheus\.url: a has none"):
         sources.prepare(services(tmp_path, "mode: aggregated\nservices: {a: {}}\n"))
-    sources.prepare(services(tmp_path, more.replace("namespace=a", "namespace=b")))()
+    asyncio.run(taken_up(sources, sources.prepare(services(tmp_path, more.replace("namespace=a", "namespace=b")))))
     assert sources._source("a") is not kept
     asyncio.run(sources.close())
 

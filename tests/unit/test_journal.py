@@ -83,6 +83,35 @@ def test_a_configuration_that_is_not_the_digests_is_one_clear_error(tmp_path: Pa
         Journal.read(path)
 
 
+def without(fields: frozenset[str], value: Any) -> Any:
+    """A JSON value without these fields, wherever they are."""
+    if isinstance(value, dict):
+        return {name: without(fields, inner) for name, inner in value.items() if name not in fields}
+    return [without(fields, inner) for inner in value] if isinstance(value, list) else value
+
+
+ADDED = {
+    "samples": frozenset({"failing", "pending_go_first", "starts"}),
+    "state": frozenset({"failing_since_s", "unproven_since_s", "seen", "told"}),
+}
+"""Fields that journals of this schema version may lack."""
+
+
+def test_a_journal_from_before_fields_were_added_is_read_and_decides_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    made = write_stream(path, CHECKPOINT_TICKS + 2)
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        record |= {name: without(fields, record[name]) for name, fields in ADDED.items() if name in record}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+    replayed = list(Journal.read(path).rerun(settings()))
+
+    assert [one.result.decisions["default"].plan for one in replayed] == [
+        step.result.decisions["default"].plan for step in made
+    ]
+
+
 def test_a_record_that_was_changed_is_found_out_and_the_field_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     made = write_stream(path, 3)

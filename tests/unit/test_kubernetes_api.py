@@ -760,7 +760,7 @@ def test_every_call_is_counted_by_what_came_back(tmp_path: Path) -> None:
     async def script(server: FakeApiServer, api: Api) -> dict[tuple[str, str], int]:
         server.script("GET", ONE, OVERLOADED, says(DECODE), hangs)
         server.script("PATCH", ONE, refuses(409, "Conflict", "changed"))
-        server.script("WATCH", ALL, watch(bookmark("8")))
+        server.script("WATCH", ALL, watch(bookmark(8)))
         await api.get(ONE)
         for failing in (api.patch(ONE, {}), api.get(ONE)):
             with pytest.raises(ApiError):

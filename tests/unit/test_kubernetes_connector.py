@@ -151,11 +151,17 @@ def test_what_would_be_fought_over_or_miscounted_is_refused(
     pretended = Pretended(target, deployment("decode"))
     pretended.others = others
 
-    done = applied(pretended, {P: 3})
+    done = applied(pretended, {P: 3}, pools={P: Pool(PREFILL, 1, configured=False)})
 
     assert done.status == "refused"
     assert why in done.detail
     assert pretended.patches == []
+
+
+def test_gpus_that_cannot_be_counted_are_those_configured() -> None:
+    pretended = Pretended(deployment("prefill", gpus=0), deployment("decode"))
+
+    assert applied(pretended, {P: 3}, pools={P: Pool(PREFILL, 1, configured=True)}).status == "applied"
 
 
 @pytest.mark.parametrize(
@@ -343,3 +349,43 @@ def test_the_gpus_of_an_object_that_does_not_tell_must_be_configured(configured:
     pools = {D: Pool(target_of("InferenceSet/set", "llm"), 8, configured)}
 
     assert applied(Pretended(preset), {D: 3}, pools=pools) == expected
+
+
+# --- other services -------------------------------------------------------------------------------------------------
+
+
+def test_other_services_are_taken_up_with_what_is_known_of_targets_that_stay() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, _ = connector(pretended)
+
+    async def script() -> None:
+        await made.read("chat")
+        known = made._memory._known[DECODE]
+        made.adopt({"code": {D: Pool(DECODE, 1)}, "new": {P: Pool(target_of("Deployment/new", "llm"), 1)}}, {})
+        assert made._memory._known[DECODE] is known
+        assert pretended.wanted == {DECODE.object, target_of("Deployment/new", "llm").object}
+        assert await made.read("chat") == {}
+        assert (await made.apply(Plan("chat", {P: 3}, "1"))).detail == (
+            "service chat is unknown; decided anew at the next tick"
+        )
+        assert (made.target("chat", P), made.conflicts("chat"), made.go_on("chat")) == (None, {}, False)
+
+    play(script)
+
+
+def test_a_plan_under_way_goes_on_to_its_end_and_its_targets_are_known_until_then() -> None:
+    pretended = Pretended(deployment("prefill"), deployment("decode"))
+    made, _ = connector(pretended)
+
+    async def script() -> None:
+        await made.read("chat")
+        applying = asyncio.create_task(made.apply(Plan("chat", {P: 3, D: 3}, "1")))
+        await asyncio.sleep(0)
+        made.adopt({}, {})
+        assert pretended.wanted == {PREFILL.object, DECODE.object}
+        assert (await applying).status == "applied"
+        await asyncio.sleep(0)
+        assert (pretended.wanted, made._memory._known) == (set(), {})
+        assert sorted(path for path, _ in pretended.patches) == ["decode/scale", "prefill/scale"]
+
+    play(script)

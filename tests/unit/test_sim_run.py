@@ -196,7 +196,8 @@ def test_shows_what_a_real_fleets_metrics_would_say() -> None:
 
     pool = PoolSamples(
         wanted=sample(1), ready=sample(1), starting=sample(0), pending=sample(0), draining=sample(0),
-        rolling_out=sample(0), reporting=sample(1), waiting=sample(0), running=sample(0),
+        rolling_out=sample(0), reporting=sample(1), waiting=sample(0), running=sample(0), failing=sample(0),
+        pending_go_first=sample(1),
     )  # fmt: skip
     assert policy.seen == [
         ServiceSamples(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from planner.connectors.kubernetes.gpus import gpus_per_replica
-from planner.connectors.kubernetes.kinds import Kind, refusal
+from planner.connectors.kubernetes.kinds import Kind, TargetError, refusal
 from planner.connectors.kubernetes.kinds_paths import Object
 from planner.connectors.kubernetes.kinds_shapes import shape_of
 from planner.connectors.kubernetes.marking import Loads
@@ -105,7 +105,13 @@ def _miscounted(target: Object, changes: Mapping[str, Change], claims: Mapping[s
             if change.configured:
                 continue
             return f"it does not say how many GPUs a replica holds; set {setting}, if only to the profile's {believed}"
-        counted = gpus_per_replica(target, component, claims, change.role)
+        try:
+            counted = gpus_per_replica(target, component, claims, change.role)
+        except TargetError:
+            # Shared GPUs, or devices that nobody here can count.
+            if change.configured:
+                continue
+            raise
         if counted != believed:
             return f"a replica holds {counted} GPUs, and the budget counts {believed}; set {setting} to {counted}"
     return None

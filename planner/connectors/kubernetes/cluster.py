@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from random import Random
+from typing import Any, TypeVar
 
 from planner.clock import Clock
 from planner.connectors.kubernetes.api import Api
@@ -19,23 +20,18 @@ from planner.connectors.kubernetes.kinds import Kind
 from planner.connectors.kubernetes.kinds_paths import Object, path, read
 from planner.connectors.kubernetes.kinds_table import kind_of
 from planner.connectors.kubernetes.selectors import selects
+from planner.connectors.kubernetes.services import Place, place_of
 from planner.connectors.kubernetes.targets import ObjectRef
-from planner.connectors.kubernetes.watching import Watched
+from planner.connectors.kubernetes.watches import PODS, Watches
+from planner.connectors.kubernetes.watching_state import Key
 from planner.errors import UserError
 from planner.scaling.types import Absent
 
-RETRY_S = 15.0
-"""A target's kind that is not served may be installed while we run."""
-UNSERVED_S = 60.0
+T = TypeVar("T")
+
+UNSERVED_S = 600.0
 """So long a kind of others is taken not to be served: it is asked for with every change."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A kind that the API server serves."""
-
-    resource: Resource
-    kind: Kind
+_NOT_YET = "not looked for yet"
 
 
 class Cluster:
@@ -44,54 +40,50 @@ class Cluster:
     def __init__(self, api: Api, refs: Collection[ObjectRef], clock: Clock, chance: Random) -> None:
         self._api = api
         self._clock = clock
-        self._chance = chance
         self._discovery = Discovery(api)
-        self._wanted = {(ref.group, ref.kind, ref.namespace) for ref in refs}
-        self._found: dict[tuple[str, str], _Found] = {}
+        self._watches = Watches(api, self._discovery, clock, chance)
         self._unserved_until_s: dict[tuple[str, str], float] = {}
-        self._objects: dict[tuple[str, str, str], Watched] = {}
-        self._causes: dict[tuple[str, str, str], str] = {}
-        self._pods = {
-            namespace: self._watched(f"/api/v1/namespaces/{namespace}/pods") for _, _, namespace in self._wanted
-        }
+        self._asking: dict[tuple[str, ...], asyncio.Task[Any]] = {}
+        self.want(refs)
+
+    def want(self, refs: Collection[ObjectRef]) -> None:
+        """Know of these from now on; watches that stay are not disturbed, those that nobody needs end."""
+        objects = {place_of(ref) for ref in refs}
+        self._watches.want(objects | {_pods_of(ref.namespace) for ref in refs})
 
     async def run(self) -> None:
         """Find the kinds and watch, until cancelled."""
-        async with asyncio.TaskGroup() as watches:
-            for pods in self._pods.values():
-                watches.create_task(pods.run())
-            for group, kind, namespace in self._wanted:
-                watches.create_task(self._watch(group, kind, namespace))
+        await self._watches.run()
 
     def find(self, ref: ObjectRef) -> tuple[Kind, Object] | Absent:
         """The object as it is now, and what its kind means."""
-        key = (ref.group, ref.kind, ref.namespace)
-        watched, found = self._objects.get(key), self._found.get((ref.group, ref.kind))
-        if watched is None or found is None:
-            return Absent(f"{ref}: {self._causes.get(key, 'not looked for yet')}")
-        if not watched.synced:
-            return Absent(f"{ref}: {watched.failure or 'not listed yet'}")
-        target = watched.objects.get((ref.namespace, ref.name))
+        objects, resource = self._objects(place_of(ref)), self._watches.served(ref.group, ref.kind)
+        if isinstance(objects, Absent) or resource is None:
+            return Absent(f"{ref}: {objects.cause if isinstance(objects, Absent) else _NOT_YET}")
+        target = objects.get((ref.namespace, ref.name))
         if target is None:
             return Absent(f"{ref}: there is no such object; create it, or correct the target")
-        return found.kind, target
+        return kind_of(resource.api_version, ref.kind, resource.plural), target
 
     def pods(self, namespace: str, selector: str) -> list[Object] | Absent:
         """The namespace's pods that the selector matches."""
-        watched = self._pods[namespace]
-        if not watched.synced:
-            return Absent(f"pods of {namespace}: {watched.failure or 'not listed yet'}")
+        objects = self._objects(_pods_of(namespace))
+        if isinstance(objects, Absent):
+            return Absent(f"pods of {namespace}: {objects.cause}")
         matches = selects(selector)
-        labelled = ((each, read(each, path(".metadata.labels")) or {}) for each in watched.objects.values())
+        labelled = ((each, read(each, path(".metadata.labels")) or {}) for each in objects.values())
         return [each for each, labels in labelled if matches(labels)]
 
     def put(self, ref: ObjectRef, written: Object) -> None:
         """Take in what our own write made of an object."""
-        self._objects[ref.group, ref.kind, ref.namespace].put(written)
+        if (watched := self._watches.get(place_of(ref))) is not None:
+            watched.put(written)
 
     def path(self, ref: ObjectRef, sub: str | None = None) -> str:
         """Where the object, which was found, is."""
-        return path_of(self._found[ref.group, ref.kind].resource, ref.namespace, ref.name, sub)
+        resource = self._watches.served(ref.group, ref.kind)
+        assert resource is not None
+        return path_of(resource, ref.namespace, ref.name, sub)
 
     async def get(self, group: str, kind: str, namespace: str, name: str) -> Object | None:
         """An object that is not watched; None when there is none for us: not there, not served or not allowed.
@@ -110,17 +102,37 @@ class Cluster:
 
     async def all(self, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
         """The namespace's objects of a kind that is not watched; none where it is not served. Raises ApiError."""
+        return await self._together(("all", group, kind, namespace), partial(self._all, group, kind, namespace))
+
+    def failures(self) -> Mapping[str, str]:
+        """What cannot be watched, and why."""
+        return {
+            f"{'pods' if kind == PODS.kind else kind} of {namespace}": failure
+            for (_, kind, namespace), failure in self._watches.failures().items()
+        }
+
+    async def _all(self, group: str, kind: str, namespace: str) -> tuple[Object, ...]:
         resource = await self._served(group, kind)
         if resource is None:
             return ()
         return (await self._api.items(collection_of(resource, namespace))).items
 
-    def failures(self) -> Mapping[str, str]:
-        """What cannot be watched, and why."""
-        broken = {f"pods of {namespace}": each.failure for namespace, each in self._pods.items()}
-        broken |= {f"{kind} of {namespace}": each.failure for (_, kind, namespace), each in self._objects.items()}
-        told = {f"{kind} of {namespace}": cause for (_, kind, namespace), cause in self._causes.items()}
-        return told | {what: failure for what, failure in broken.items() if failure is not None}
+    async def _together(self, what: tuple[str, ...], ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer to a question that others may have put already: a tick that changes much asks much alike."""
+        asking: asyncio.Task[T] | None = self._asking.get(what)
+        if asking is None:
+            asking = asyncio.create_task(ask())
+            self._asking[what] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(what))
+        # Whoever stops waiting must not take the answer from the others.
+        return await asyncio.shield(asking)
+
+    def _objects(self, where: Place) -> Mapping[Key, Object] | Absent:
+        """All that is there now."""
+        watched = self._watches.get(where)
+        if watched is None or not watched.synced:
+            return Absent(self._watches.failure(where) or (_NOT_YET if watched is None else "not listed yet"))
+        return watched.objects
 
     async def _served(self, group: str, kind: str) -> Resource | None:
         """The kind; None where it is not served, which is asked for once in a while. Raises ApiError."""
@@ -128,25 +140,11 @@ class Cluster:
         if now_s < self._unserved_until_s.get((group, kind), -math.inf):
             return None
         try:
-            return await self._discovery.find(group, kind)
+            return await self._together(("served", group, kind), partial(self._discovery.find, group, kind))
         except UserError:
             self._unserved_until_s[group, kind] = now_s + UNSERVED_S
             return None
 
-    async def _watch(self, group: str, kind: str, namespace: str) -> None:
-        key = (group, kind, namespace)
-        while True:
-            try:
-                resource = await self._discovery.find(group, kind)
-            except (UserError, ApiError) as error:
-                self._causes[key] = str(error)
-                await self._clock.sleep_until(self._clock.now_s() + RETRY_S)
-                continue
-            break
-        self._causes.pop(key, None)
-        self._found[group, kind] = _Found(resource, kind_of(resource.api_version, kind, resource.plural))
-        self._objects[key] = self._watched(collection_of(resource, namespace))
-        await self._objects[key].run()
 
-    def _watched(self, where: str) -> Watched:
-        return Watched(self._api, where, clock=self._clock, chance=self._chance)
+def _pods_of(namespace: str) -> Place:
+    return "", PODS.kind, namespace

@@ -39,6 +39,8 @@ class EventReason(StrEnum):
     FALLBACK_ENDED = "FallbackEnded"
     CONFLICT_DETECTED = "ConflictDetected"
     """Somebody else sets the replicas."""
+    CONFIGURATION_REFUSED = "ConfigurationRefused"
+    """Labels or annotations make no service, or not another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ KINDS: Mapping[EventReason, Kind] = {
     EventReason.FALLBACK_ACTIVATED: Kind("Warning", "Forecast"),
     EventReason.FALLBACK_ENDED: Kind("Normal", "Forecast"),
     EventReason.CONFLICT_DETECTED: Kind("Warning", "Hold"),
+    EventReason.CONFIGURATION_REFUSED: Kind("Warning", "Configure"),
 }
 
 TOLD: Mapping[Code, EventReason] = {
@@ -79,6 +82,9 @@ TOLD: Mapping[Code, EventReason] = {
     Code.DOUBT: EventReason.SCALE_DEFERRED,
     Code.ROLLOUT: EventReason.SCALE_DEFERRED,
     Code.PENDING: EventReason.SCALE_DEFERRED,
+    Code.WITHDRAW: EventReason.SCALE_DEFERRED,
+    Code.BALANCE: EventReason.SCALE_DEFERRED,
+    Code.FAILING: EventReason.SCALE_DEFERRED,
 }
 """What a decision's reasons become. Those of a change are told with it; all others stay silent."""
 

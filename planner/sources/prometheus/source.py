@@ -118,13 +118,24 @@ class PrometheusSource:
             told: dict[str, list[ServiceSamples]] = {name: [] for name in services}
             for batch in together:
                 said = await answers_at(client, batch.promql(), piece_s, deadline_s, ahead)
+                silence = batch.answers(dict.fromkeys(batch.promql(), Vector(())), 0.0)
+                # Most of the past of a young Prometheus, and then it need not be read again for each time.
+                nothing = {name: batch.samples(name, silence) for name in batch.services}
                 for each_s, each, known in zip(piece_s, said, own, strict=True):
                     answers = batch.answers(each, each_s)
+                    silent = not any(vector.samples for vector in each.values())
                     for index, name in enumerate(batch.services):
                         if index % _BREATH == 0:
                             await asyncio.sleep(0)
-                        told[name].append(with_counts(batch.samples(name, answers), name, known, each_s))
+                        samples = nothing[name] if silent else batch.samples(name, answers)
+                        told[name].append(with_counts(samples, name, known, each_s))
             yield told
+
+    async def retire(self) -> None:
+        """Let the round under way end, and let go of connections."""
+        if self._round is not None:
+            await asyncio.wait((self._round,))
+        await self._client.close()
 
     async def close(self) -> None:
         """End the round under way, and let go of connections."""
