@@ -69,6 +69,7 @@ def controllers(site: Site) -> Program:
         "--leader-elect=false", f"--root-ca-file={site.keys.authority.certificate}",
         f"--service-account-private-key-file={site.keys.service_accounts.key}",
         "--use-service-account-credentials=true", "--kube-api-qps=200", "--kube-api-burst=400",
+        "--horizontal-pod-autoscaler-sync-period=2s",
     ]  # fmt: skip
     return Program("kube-controller-manager", command, site.folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ def helm(helm_program: str, tmp_path: Path) -> Helm:
             (*MINIMAL, "replicas=2", "state.existingClaim=journal"),
             "replicas: 2 planners cannot share state.existingClaim; give 1, or no claim",
             id="two-on-a-claim",
+        ),
+        pytest.param(
+            (*MINIMAL, "networkPolicy.form[0].podSelector.matchLabels.app=page"),
+            "at '/networkPolicy': additional properties 'form' not allowed",
+            id="typo-in-the-network-policy",
         ),
     ],
 )
@@ -190,12 +196,100 @@ def test_a_token_claim_and_digest_reach_the_pod(helm: Helm) -> None:
     ]
 
 
+@pytest.mark.parametrize(("settings", "advises"), [((), True), (("dryRun=false",), False)], ids=["default", "acts"])
+def test_it_changes_nothing_until_it_is_told_to_act(helm: Helm, settings: tuple[str, ...], advises: bool) -> None:
+    (container,) = helm.objects(*MINIMAL, *settings)["Deployment", "p-sla-planner"]["spec"]["template"]["spec"][
+        "containers"
+    ]  # fmt: skip
+
+    assert ("--dry-run" in container["args"]) is advises
+
+
+def test_of_several_planners_one_is_kept_while_nodes_are_drained(helm: Helm) -> None:
+    alone, several = (helm.objects(*MINIMAL, f"replicas={count}") for count in (1, 2))
+
+    assert ("PodDisruptionBudget", "p-sla-planner") not in alone
+    labels = several["Deployment", "p-sla-planner"]["spec"]["selector"]["matchLabels"]
+    spec = several["PodDisruptionBudget", "p-sla-planner"]["spec"]
+    assert spec == {"minAvailable": 1, "selector": {"matchLabels": labels}}
+
+
+PLANNERS = {"app.kubernetes.io/name": "sla-planner", "app.kubernetes.io/instance": "p"}
+TESTER = {"podSelector": {"matchLabels": {**PLANNERS, "app.kubernetes.io/name": "sla-planner-test"}}}
+NAMES = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+POLICIES: Mapping[str, tuple[tuple[str, ...], Object]] = {
+    "everybody-may-look": ((), {"policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": "http"}]}]}),
+    "and-keda-may-ask": (
+        ("externalScaler.enabled=true",),
+        {"policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": "http"}, {"port": "scaler"}]}]},
+    ),
+    "some-may-look": (
+        ("networkPolicy.from[0].podSelector.matchLabels.app=proxy",),
+        {
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"ports": [{"port": "http"}], "from": [{"podSelector": {"matchLabels": {"app": "proxy"}}}, TESTER]},
+            ],
+        },
+    ),
+    "and-it-reaches-what-is-named": (
+        ("networkPolicy.egress[0].to[0].ipBlock.cidr=10.0.0.0/8",),
+        {
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"port": "http"}]}],
+            "egress": [NAMES, {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "expected"), POLICIES.values(), ids=POLICIES)
+def test_a_network_policy_limits_what_is_said_and_no_more(
+    helm: Helm, settings: tuple[str, ...], expected: Object
+) -> None:
+    objects = helm.objects(*MINIMAL, "networkPolicy.enabled=true", *settings)
+
+    found = objects["NetworkPolicy", "p-sla-planner"]["spec"]
+    assert found == {"podSelector": {"matchLabels": PLANNERS}, **expected}
+    assert ("NetworkPolicy", "p-sla-planner") not in helm.objects(*MINIMAL, *settings)
+
+
+def test_it_is_placed_as_the_values_say(helm: Helm) -> None:
+    settings = (
+        "nodeSelector.pool=cpu",
+        "tolerations[0].key=cpu",
+        "priorityClassName=high",
+        "affinity.nodeAffinity.a=b",
+    )
+
+    objects = helm.objects(*MINIMAL, *settings)
+
+    placed = {
+        "nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "cpu"}], "priorityClassName": "high",
+        "affinity": {"nodeAffinity": {"a": "b"}},
+    }  # fmt: skip
+    pod = objects["Deployment", "p-sla-planner"]["spec"]["template"]["spec"]
+    assert placed.items() <= pod.items()
+    assert placed.items() <= objects["Pod", "p-sla-planner-test"]["spec"].items()
+    spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    assert pod["topologySpreadConstraints"] == [{**spread, "labelSelector": {"matchLabels": PLANNERS}}]
+
+
+def test_the_pod_of_helm_test_is_not_taken_for_a_planner(helm: Helm) -> None:
+    objects = helm.objects(*MINIMAL)
+
+    tester = objects["Pod", "p-sla-planner-test"]["metadata"]
+    assert tester["annotations"]["helm.sh/hook"] == "test"
+    assert not objects["Service", "p-sla-planner"]["spec"]["selector"].items() <= tester["labels"].items()
+
+
 @pytest.mark.parametrize(
     ("change", "restarts"),
     [
         pytest.param("sla.ttft=300", False, id="what-it-takes-up-itself"),
-        pytest.param("targets.decode=Deployment/other", True, id="another-target"),
-        pytest.param("services.chat.sla.osl=30", True, id="a-service"),
+        pytest.param("targets.decode=Deployment/other", False, id="another-target"),
+        pytest.param("services.chat.sla.osl=30", False, id="a-service"),
+        pytest.param("targets.actuator=external", True, id="another-actuator"),
     ],
 )
 def test_the_planner_starts_anew_for_what_it_cannot_take_up(helm: Helm, change: str, restarts: bool) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from chart_helm import BASICS, MINIMAL, Helm
+from chart_helm import BASICS, CHART, MINIMAL, Helm
 from cluster_api import Object
+
+from planner.config import load_config
 
 
 @pytest.fixture
@@ -35,6 +37,15 @@ def deployments(*names: str) -> list[Object]:
     owner = rule("serving.kserve.io", "inferenceservices", "get")
     first, *others = (rule("apps", "deployments/scale", "get patch", name) for name in names)
     return [rule("apps", "deployments", "list watch"), first, owner, *others]
+
+
+DISCOVERED = [
+    rule("apps", "deployments", "list watch"),
+    rule("apps", "deployments/scale", "get patch"),
+    rule("serving.kserve.io", "inferenceservices", "get"),
+    rule("leaderworkerset.x-k8s.io", "leaderworkersets", "list watch"),
+    rule("leaderworkerset.x-k8s.io", "leaderworkersets/scale", "get patch"),
+]
 
 
 PERMITTED: Mapping[str, tuple[tuple[str, ...], Mapping[tuple[str, str], list[Object]]]] = {
@@ -81,6 +92,25 @@ PERMITTED: Mapping[str, tuple[tuple[str, ...], Mapping[tuple[str, str], list[Obj
         ),
         {("serving", "p-sla-planner-serving"): [PODS, *REST, rule("example.com", "fleets/scale", "get patch")]},
     ),
+    "pods-to-be-marked": (
+        (
+            *BASICS, "mode=aggregated", "services.chat.kubernetes.aggregated=Deployment/chat",
+            "services.chat.kubernetes.idlest_first=true",
+            "services.code.kubernetes.aggregated=Deployment/code", "services.code.kubernetes.namespace=tools",
+        ),
+        {
+            ("serving", "p-sla-planner-serving"): [PODS, *deployments("chat"), rule("", "pods", "patch"), *REST],
+            ("tools", "p-sla-planner-serving"): [PODS, *deployments("code"), *REST],
+        },
+    ),
+    "discovered": (
+        (*BASICS, "discover.namespaces={llm,serving}", "discover.kinds={Deployment,LeaderWorkerSet}",
+         "services.chat.mode=aggregated", "services.chat.kubernetes.aggregated=Deployment/chat"),
+        {
+            ("llm", "p-sla-planner-serving"): [PODS, *REST, *DISCOVERED],
+            ("serving", "p-sla-planner-serving"): [PODS, *deployments("chat"), *REST, *DISCOVERED],
+        },
+    ),
     "none": ((*MINIMAL, "rbac.create=false"), {}),
 }  # fmt: skip
 
@@ -95,3 +125,22 @@ def test_roles_name_what_is_scaled_and_nothing_else(
     found = {(each["metadata"].get("namespace", "serving"), each["metadata"]["name"]): each["rules"] for each in roles}
     assert found == ({**LEASE, **expected} if expected else {})
     assert {each["kind"] for each in objects} & {"ClusterRole", "ClusterRoleBinding"} == set()
+
+
+def test_a_release_may_have_discovered_services_alone(helm: Helm, tmp_path: Path) -> None:
+    objects = helm.objects("budget.gpus=16", "prometheus.url=http://prometheus:9090", "discover.namespaces={llm}")
+
+    file = tmp_path / "planner.yaml"
+    file.write_text(objects["ConfigMap", "p-sla-planner"]["data"]["planner.yaml"])
+    config = load_config(file, {}, {}).config
+    assert config.services == {}
+    assert config.discover.model_dump() == {"namespaces": ["llm"], "kinds": ["Deployment", "StatefulSet"]}
+
+
+def test_a_kind_without_a_known_scale_is_not_discovered(helm: Helm) -> None:
+    result = helm(
+        "template", "p", str(CHART),
+        settings=("budget.gpus=16", "discover.namespaces={llm}", "discover.kinds={DynamoGraphDeployment}"),
+    )  # fmt: skip
+
+    assert "discover.kinds: DynamoGraphDeployment has no scale subresource that the chart knows" in result.stderr

@@ -13,6 +13,12 @@
     {{- fail (printf "config.%s: is a value of its own; write %s without config" $section $section) -}}
   {{- end -}}
 {{- end -}}
+{{- if .Values.discover.namespaces -}}
+  {{- $_ := set $document "discover" .Values.discover -}}
+{{- end -}}
+{{- if hasKey .Values.config "discover" -}}
+  {{- fail "config.discover: is a value of its own; write discover without config" -}}
+{{- end -}}
 {{- if hasKey .Values.config "kubernetes" -}}
   {{- fail "config.kubernetes: is a value of its own; write targets" -}}
 {{- end -}}

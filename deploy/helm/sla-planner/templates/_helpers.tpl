@@ -9,6 +9,12 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Of the pod of helm test, which is not to be taken for a planner. */}}
+{{- define "sla-planner.testSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "sla-planner.labels" -}}
 {{ include "sla-planner.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -30,4 +36,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- $version := printf ":%s" (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- .Values.image.repository }}{{ .Values.image.digest | empty | ternary $version (printf "@%s" .Values.image.digest) -}}
+{{- end -}}
+
+{{/* On which nodes a pod may run, and before which others. */}}
+{{- define "sla-planner.placement" -}}
+{{- $said := dict -}}
+{{- range $field := list "nodeSelector" "affinity" "tolerations" "priorityClassName" -}}
+  {{- with get $.Values $field -}}
+    {{- $_ := set $said $field . -}}
+  {{- end -}}
+{{- end -}}
+{{- with $said -}}
+  {{- toYaml . -}}
+{{- end -}}
 {{- end -}}

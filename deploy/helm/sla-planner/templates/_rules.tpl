@@ -50,6 +50,16 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $marks := list }}
+{{- range include "sla-planner.sections" .root | fromYaml }}
+{{- $marks = ternary (append $marks .namespace) $marks (default false .idlest_first) }}
+{{- end }}
+{{- if has .namespace $marks }}
+# Which pods are to go first.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [patch]
+{{- end }}
 # Who else would set the replicas.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
