@@ -37,7 +37,7 @@ e2e: $(READY) ## Run the end-to-end tests: on a real Kubernetes control plane, a
 
 .PHONY: testbed
 testbed: ## Build the real components that some tests need, once, from pinned Go modules (minutes; needs Go)
-	@scripts/testbed prometheus kubernetes kwok helm
+	@scripts/testbed prometheus kubernetes kwok helm helm3 keda
 
 .PHONY: check
 check: $(READY) ## Lint, formatting, types, architecture, generated documents

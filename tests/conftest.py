@@ -63,6 +63,12 @@ def _lacks_program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"there is no {name} on the path"
 
 
+def _lacks_image_tools() -> str | None:
+    if os.geteuid() != 0:
+        return "debootstrap needs root"
+    return next((why for name in ("buildah", "debootstrap") if (why := _lacks_program(name)())), None)
+
+
 def _testbed(name: str) -> Path:
     """Where `make testbed` puts a component."""
     version = (REPOSITORY / "testbed" / name / "version").read_text().strip()
@@ -79,6 +85,9 @@ SUITES = {
     "data": Suite(_lacks_data, "SLA_PLANNER_SHARED=<folder that holds data/> make test"),
     "dask": Suite(_lacks_module("distributed"), ".venv/bin/pip install -e '.[sim,dask]' && make test"),
     "helm": Suite(_lacks_components("helm"), "make testbed && make test"),
+    "helm3": Suite(_lacks_components("helm3"), "make testbed && make test"),
+    "image": Suite(_lacks_image_tools, "apt-get install buildah debootstrap && make test", expected_on_ci=False),
+    "keda": Suite(_lacks_components("keda"), "make testbed && make test"),
     "kubernetes": Suite(_lacks_components("kubernetes", "kwok"), "make testbed && make test"),
     "prometheus": Suite(_lacks_program("prometheus"), "apt-get install prometheus && make test", expected_on_ci=False),
     "prometheus3": Suite(_lacks_components("prometheus"), "make testbed && make test"),
@@ -90,7 +99,7 @@ SUITES = {
 SUITE_OF_FIXTURE = {
     "shared_data": "data",
     "cluster": "kubernetes",
-    "helm_program": "helm",
+    "keda_component": "keda",
     "newest_prometheus": "prometheus3",
 }
 """A test that uses the fixture is of the suite."""
@@ -124,10 +133,19 @@ def newest_prometheus() -> str:
     return str(_testbed("prometheus") / "prometheus")
 
 
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in ("helm", "helm3")],
+)
+def helm_program(request: pytest.FixtureRequest) -> str:
+    """A helm of the test bed; each test that uses it runs with the 4.x and with the 3.x."""
+    return str(_testbed(request.param) / "helm")
+
+
 @pytest.fixture(scope="session")
-def helm_program() -> str:
-    """The helm of the test bed."""
-    return str(_testbed("helm") / "helm")
+def keda_component() -> Path:
+    """KEDA's programs and definitions, of the test bed."""
+    return _testbed("keda")
 
 
 @pytest.fixture(scope="session")

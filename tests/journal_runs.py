@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import nan
 from pathlib import Path
@@ -19,7 +19,7 @@ from planner.journal import DEFAULT_KEEP, DEFAULT_MAX_BYTES, JournalFiles, Journ
 from planner.scaling.decision import TickResult
 from planner.scaling.settings import PlannerSettings
 from planner.scaling.tick import PlannerState, initial_state, tick
-from planner.scaling.types import Role, ServiceSamples
+from planner.scaling.types import Role, ServiceSamples, Start
 
 FLAGS = {
     "sla.isl": 3000, "sla.osl": 150, "sla.itl": 20, "budget.gpus": 32,
@@ -36,6 +36,9 @@ class Minute:
     rate_per_s: float = 10.0
     replicas: int = 2
     held: Mapping[Role, int] | None = None
+    took_s: float | None = None
+    """How long a decode replica took that has just become Ready; None where nobody tells."""
+    failing: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,14 @@ def steps(minutes: Sequence[Minute], state: PlannerState, first: int = 0) -> Ite
     for n, minute in enumerate(minutes, start=first):
         at_s = START_S + INTERVAL_S * n
         pools = {
-            role: pool_samples(at_s, wanted=minute.replicas, ready=minute.replicas)
+            role: pool_samples(
+                at_s, wanted=minute.replicas + minute.failing, ready=minute.replicas, starting=minute.failing,
+                failing=minute.failing,
+            )
             for role in (Role.PREFILL, Role.DECODE)
-        }
-        samples = {"default": service_samples(at_s, rate_per_s=minute.rate_per_s, pools=pools)}
+        }  # fmt: skip
+        starts = {} if minute.took_s is None else {Role.DECODE: (Start(f"replica {n}", at_s, minute.took_s),)}
+        samples = {"default": replace(service_samples(at_s, rate_per_s=minute.rate_per_s, pools=pools), starts=starts)}
         holds = {} if minute.held is None else {"default": Hold(minute.held, at_s + 1, "ann", "launch", at_s)}
         after, result = tick(state, samples, held(settings(), holds), at_s)
         yield Step(n, state, samples, holds, result, after)
@@ -132,4 +139,5 @@ def minutes() -> st.SearchStrategy[Minute]:
     """Loads from silence to a rush, numbers that are none, pools held or free."""
     counts = st.integers(1, 8)
     holds = st.none() | st.dictionaries(st.sampled_from([Role.PREFILL, Role.DECODE]), counts, min_size=1)
-    return st.builds(Minute, st.floats(0, 200) | st.just(nan), st.integers(0, 8), holds)
+    took_s = st.none() | st.floats(0, 4000)
+    return st.builds(Minute, st.floats(0, 200) | st.just(nan), st.integers(0, 8), holds, took_s, st.integers(0, 2))
