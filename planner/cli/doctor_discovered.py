@@ -40,7 +40,9 @@ async def discovered(loaded: LoadedConfig, kubeconfig: Path | None) -> Discovere
             for text, remedy in map(parted, refused.mistakes)
         ]
     names, where = sorted(admitted.forms), ", ".join(loaded.config.discover.namespaces)
-    text = f"{len(names)} services found by label in {where}" + (f": {', '.join(names)}" if names else "")
+    text = f"{len(names)} service{'s'[: len(names) != 1]} found by label in {where}" + (
+        f": {', '.join(names)}" if names else ""
+    )
     if names or not findings:
         findings.append(Finding(None, "discovery", Level.GOOD, text))
     return Discovered(admitted.loaded, tuple(findings))

@@ -271,3 +271,42 @@ def test_the_chart_permits_what_the_doctor_asks_for_and_no_more(helm_program: st
     kinds = {target_of(text, "serving"): row for text, row in targets.items()}
     needs = needs_of(kinds, ("serving", "p-sla-planner"), [next(iter(kinds))])
     assert {(each.namespace, each.group, each.rule_resource, each.name, each.verb) for each in needs} == permitted
+
+
+def test_services_are_found_by_their_labels_and_what_is_wrong_with_one_is_told(doctor: Doctor) -> None:
+    fleet = doctor.of
+    config = fleet.folder / "discover.yaml"
+    config.write_text(
+        "budget: {gpus: 8}\nprofile: h200-llama-3.1-8b-fp8-tp1\nsla: {isl: 3000, osl: 150, ttft: 500, itl: 40}\n"
+        "prometheus: {url: 'http://nowhere:9090'}\nmetrics: {match: 'namespace={namespace}'}\n"
+        f"discover: {{namespaces: [{fleet.namespace}], kinds: [Deployment]}}\n"
+    )
+
+    def seen() -> tuple[int, dict[str, list[str]]]:
+        options = ["-c", str(config), "--only", "kubernetes", "--json", "--kubeconfig", str(fleet.kubeconfig)]
+        result = CliRunner().invoke(command, options)
+        sections = json.loads(result.output)["kubernetes"]
+        found = {each["check"]: [*each.values()] for section in sections for each in section["findings"]}
+        return result.exit_code, {check: [found[check][i] for i in (2, 3)] for check in ("discovery", "target")
+                                  if check in found}  # fmt: skip
+
+    none = seen()
+    labels = {"sla-planner.io/service": "chat", "sla-planner.io/role": "aggregated"}
+    fleet.merge("", {"metadata": {"labels": labels}})
+    one = seen()
+    fleet.merge("", {"metadata": {"annotations": {"sla-planner.io/ttft": "soon"}}})
+    wrong = seen()
+
+    where = fleet.namespace
+    assert none == (0, {"discovery": ["good", f"0 services found by label in {where}"]})
+    assert one == (
+        0,
+        {
+            "discovery": ["good", f"1 service found by label in {where}: chat"],
+            "target": ["good", f"aggregated: Deployment {where}/engine, 2 replicas"],
+        },
+    )
+    assert wrong[0] == 1
+    assert wrong[1]["discovery"][0] == "problem"
+    why = 'chat is not taken as labelled: services.chat.sla.ttft: "soon" must be a number'
+    assert wrong[1]["discovery"][1].startswith(why)
