@@ -83,6 +83,10 @@ class Circle:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.planner.tail()}\n{self.watch.moments[-1]}") from None
 
+    def until_fallen_to(self, replicas: int) -> None:
+        """Wait until no more are ordered."""
+        self.until(f"the fleet fell to {replicas}", lambda: self.fleet.replicas <= replicas)
+
     def share_of_the_next(self, what: str) -> float:
         """Of the next requests, those that met both targets."""
         before = self.engines.outcome().attainment
@@ -138,7 +142,9 @@ def test_it_gets_over_a_tripled_load_with_slow_pods_and_falls_back(circle: Circl
     fallen_s = time.time()
 
     circle.load.rate_per_s = BASE_PER_S
-    circle.until("the fleet fell back", lambda: circle.fleet.replicas <= settled)
+    # Step by step: each wait is patient for a minute.
+    for replicas in range(most - 1, settled - 1, -1):
+        circle.until_fallen_to(replicas)
     relieved = circle.share_of_the_next("after the fall")
 
     assert calm >= 0.95
