@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from planner.slo.attainment import Attainment
 from rig.kubernetes.audit import Call, calls
 from rig.kubernetes.circle import FIRST, GPUS, ISL, OSL, SCRAPE_S, START_S, Circle, circle, settings_of
 
-CALM_PER_S, HIGH_PER_S = 15.0, 45.0
+RATES_PER_S = (15.0, 45.0, 15.0)
+HOUR_S = 3600.0
 PHASES = ("calm", "high", "calm again")
 LOOK_S = 5.0
 
@@ -61,14 +62,7 @@ class Row:
 
 def run(folder: Path, phases_s: Sequence[float]) -> dict[str, Any]:
     """Play it, and give all figures. The `phases_s` are the lengths of `PHASES`."""
-    settings = settings_of(folder)
-    ends_s = [sum(phases_s[: number + 1]) for number in range(len(phases_s))]
-    rates = (CALM_PER_S, HIGH_PER_S, CALM_PER_S)
-    levels = [
-        Level(end_s - length_s, end_s, rate_per_s, ISL, OSL)
-        for length_s, end_s, rate_per_s in zip(phases_s, ends_s, rates, strict=True)
-    ]
-    requests = list(drawn(levels, 1.0, 0))
+    settings, ends_s, requests = settings_of(folder), list(accumulate(phases_s)), _requests(phases_s)
     with circle(folder, settings, requests) as here:
         looks = list(_looks(here, ends_s[-1]))
         began_s, ticks, changes = here.engines.begun_s, here.planner.ticks(), here.planner.changes()
@@ -83,10 +77,11 @@ def run(folder: Path, phases_s: Sequence[float]) -> dict[str, Any]:
         len([each for each in written if each.status < 400]),
     )
     return {
-        "phases_s": list(phases_s), "rates_per_s": rates, "budget_gpus": settings.budget_gpus, "ticks": ticks,
+        "phases_s": list(phases_s), "rates_per_s": RATES_PER_S, "budget_gpus": settings.budget_gpus, "ticks": ticks,
         "requests": len(requests), "outcome": asdict(outcome),
         "measured": asdict(measured), "rise": _rise(looks, moments, written, began_s, ends_s[0], ends_s[1]),
         "compared": [asdict(row) for row in _compared(settings, requests)],
+        "after_an_hour": [asdict(row) for row in _compared(settings, _requests((HOUR_S, *phases_s[1:])))],
         "changes": changes, "looks": [asdict(look) for look in looks],
     }  # fmt: skip
 
@@ -104,13 +99,22 @@ def table(document: dict[str, Any]) -> str:
         f"| policy | good % | {' | '.join(PHASES)} | GPU-hours | peak GPUs | changes |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in (document["measured"], *document["compared"]):
+    later = [{**row, "policy": f"{row['policy']}, after an hour of calm"} for row in document["after_an_hour"]]
+    for row in (document["measured"], *document["compared"], *later):
         phases = [_percent(share) for share in row["by_phase"]] or ["", "", ""]
         lines.append(
             f"| {row['policy']} | {_percent(row['good_share'])} | {' | '.join(phases)} | {row['gpu_hours']:.2f} "
             f"| {row['peak_gpus']} | {row['changes']} |"
         )
     return "\n".join(lines)
+
+
+def _requests(phases_s: Sequence[float]) -> list[Request]:
+    levels = [
+        Level(end_s - length_s, end_s, rate_per_s, ISL, OSL)
+        for length_s, end_s, rate_per_s in zip(phases_s, accumulate(phases_s), RATES_PER_S, strict=True)
+    ]
+    return list(drawn(levels, 1.0, 0))
 
 
 def _looks(here: Circle, end_s: float) -> Iterator[Look]:
