@@ -123,9 +123,15 @@ class Cluster:
         if asking is None:
             asking = asyncio.create_task(ask())
             self._asking[what] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(what))
+            asking.add_done_callback(partial(self._answered, what))
         # Whoever stops waiting must not take the answer from the others.
         return await asyncio.shield(asking)
+
+    def _answered(self, what: tuple[str, ...], asking: asyncio.Task[Any]) -> None:
+        del self._asking[what]
+        # A failure that everybody stopped waiting for is nobody's.
+        if not asking.cancelled():
+            asking.exception()
 
     def _objects(self, where: Place) -> Mapping[Key, Object] | Absent:
         """All that is there now."""
