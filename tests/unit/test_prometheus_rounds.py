@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from planner.clock import VirtualClock
-from planner.scaling.types import Absent, Role
-from planner.sources.prometheus.answers import Answer, LabelledSample, Vector
+from planner.scaling.types import Absent, Role, Sample, ServiceSamples
+from planner.sources.prometheus.answers import Answer, LabelledSample, Matrix, Series, Vector
 from planner.sources.prometheus.batch import Asked
 from planner.sources.prometheus.map_files import load_maps
 from planner.sources.prometheus.readings import Selector
@@ -125,3 +125,38 @@ def test_a_router_is_looked_for_and_asked_under_its_own_labels_for_all_services_
         'sum by (model) (rate(dynamo_frontend_requests_started_total{model=~"chat|code"}[60s]))'
     ]
     assert 'sum by (namespace) (vllm:num_requests_waiting{namespace=~"chat"})' in asked
+
+
+class Remembering(Listening):
+    """Nothing was to be seen before 100 s; from then on one request waits."""
+
+    async def query(self, promql: str, *, deadline_s: float, at_s: float | None = None) -> Answer:
+        if promql == "time()":
+            return Vector((LabelledSample({}, 0.0, 0.0),))
+        return await super().query(promql, deadline_s=deadline_s, at_s=at_s)
+
+    async def query_range(
+        self, promql: str, start_s: float, end_s: float, step_s: float, *, deadline_s: float
+    ) -> Answer:
+        if "num_requests_waiting" not in promql:
+            return Matrix(())
+        times = [start_s + index * step_s for index in range(round((end_s - start_s) / step_s) + 1)]
+        seen = tuple(at_s for at_s in times if at_s >= 100)
+        return Matrix((Series(MATCH, seen, (1.0,) * len(seen)),))
+
+
+def test_times_of_which_nothing_is_told_are_as_those_of_a_prometheus_that_has_no_samples() -> None:
+    async def script() -> tuple[ServiceSamples, list[ServiceSamples]]:
+        silent, one = source(Listening()), source(Remembering())
+        now = await silent.collect("chat")
+        past = [samples async for piece in one.past(["chat"], [80.0, 90.0, 100.0, 110.0]) for samples in piece["chat"]]
+        await silent.close()
+        await one.close()
+        return now, past
+
+    now, (first, second, third, _) = asyncio.run(script())
+
+    assert first == second == now
+    waiting = third.pools[Role.AGGREGATED].waiting
+    assert isinstance(waiting, Sample)
+    assert waiting.value == 1.0
