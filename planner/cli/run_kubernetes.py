@@ -84,7 +84,7 @@ class Hands:
 
     def say(self, decision: Decision, applied: Applied | None, trouble: tuple[str, ...]) -> None:
         """Events of a decision, on the objects it is about; a standby decides as well and says nothing."""
-        from planner.connectors.kubernetes.events_notes import EventReason, Note, events_of
+        from planner.connectors.kubernetes.events_notes import EventReason, Note, events_of, grace_note
         from planner.connectors.kubernetes.events_series import Target
 
         service, before = decision.service, self.before.get(decision.service)
@@ -95,6 +95,11 @@ class Hands:
         notes = (
             *events_of(decision, applied, before, trouble),
             *(Note(EventReason.CONFLICT_DETECTED, why, role) for role, why in conflicts.items()),
+            *(
+                note
+                for role in decision.pools
+                if (note := grace_note(decision, applied, role, self.connector.grace_s(service, role)))
+            ),
         )
         for role in decision.pools:
             target = self.connector.target(service, role)

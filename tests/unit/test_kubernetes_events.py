@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from planner.clock import VirtualClock
 from planner.connectors.kubernetes.api_errors import ApiError
 from planner.connectors.kubernetes.events import LONGEST_RETRY_S, PER_MINUTE, RETRY_S, Events
-from planner.connectors.kubernetes.events_notes import KINDS, TOLD, EventReason, Note, events_of
+from planner.connectors.kubernetes.events_notes import KINDS, TOLD, EventReason, Note, events_of, grace_note
 from planner.connectors.kubernetes.events_series import (
     LIKE_WITHIN_S,
     LONGEST_NOTE_BYTES,
@@ -33,6 +33,7 @@ from planner.connectors.kubernetes.events_series import (
 from planner.connectors.types import Applied, Status
 from planner.scaling.decision import Decision, PoolDecision
 from planner.scaling.forecast.model import AS_CONFIGURED
+from planner.scaling.reading import Missing, Valid
 from planner.scaling.reasons import Code, Reason, because
 from planner.scaling.state import initial_state
 from planner.scaling.tick import tick
@@ -159,6 +160,33 @@ def test_a_forecast_that_steps_back_or_recovers_says_so(
     now: Decision, before: Decision | None, said: tuple[Note, ...]
 ) -> None:
     assert events_of(now, None, before) == said
+
+
+@pytest.mark.parametrize(
+    ("became", "to", "has_s", "osl", "said"),
+    [
+        pytest.param("applied", 2, 20, 150.0, True, id="lowered-too-soon"),
+        pytest.param("applied", 2, 30, 150.0, False, id="time-enough"),
+        pytest.param("applied", 4, 20, 150.0, False, id="raised"),
+        pytest.param("failed", 2, 20, 150.0, False, id="not-lowered"),
+        pytest.param("applied", 2, None, 150.0, False, id="nobody-says"),
+        pytest.param("applied", 2, 20, None, False, id="lengths-unknown"),
+    ],
+)
+def test_a_pool_that_is_lowered_faster_than_its_requests_end_says_so(
+    became: Status, to: int, has_s: int | None, osl: float | None, said: bool
+) -> None:
+    decision = decided(decode=pool(3, to))
+    lengths = Missing("none") if osl is None else Valid(osl, 0.0)
+    seen = replace(decision.observation, ttft_s=Valid(0.5, 0.0), osl_tokens=lengths, itl_s=Valid(0.04, 0.0))
+
+    note = grace_note(replace(decision, observation=seen), Applied(became, ""), Role.DECODE, has_s)
+
+    text = (
+        "decode: lowered, and long requests may be cut: terminationGracePeriodSeconds is 20 s, 500 ms to the first "
+        "token and 4 x 150 tokens of 40 ms take 24.5 s; pod template: set terminationGracePeriodSeconds to 25 or more"
+    )
+    assert note == (Note(EventReason.GRACE_PERIOD_SHORT, text, Role.DECODE) if said else None)
 
 
 def test_remarks_about_the_metrics_are_passed_on() -> None:

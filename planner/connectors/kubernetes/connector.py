@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from planner.clock import Clock
 from planner.connectors.kubernetes.changing import Change, View
+from planner.connectors.kubernetes.draining import grace_s
 from planner.connectors.kubernetes.kinds_paths import Object
 from planner.connectors.kubernetes.memory import GO, Memory
 from planner.connectors.kubernetes.reading import Reader
@@ -131,6 +132,11 @@ class KubernetesConnector:
         self._changing[changing] = frozenset(pools[role].target for role in plan.replicas)
         changing.add_done_callback(self._done)
         return await asyncio.shield(changing)
+
+    def grace_s(self, service: str, role: Role) -> int | None:
+        """How long a pod of the pool may take to end; None where its target does not say."""
+        target = self.target(service, role)
+        return None if target is None else grace_s(target, self._services[service][role].target.component)
 
     def target(self, service: str, role: Role) -> Object | None:
         """The object of a pool as it is known now."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from planner.connectors.kubernetes.draining import GRACE, Drain
 from planner.connectors.types import Applied, Status
 from planner.scaling.decision import Decision
 from planner.scaling.forecast.model import AS_CONFIGURED
+from planner.scaling.reading import Missing
 from planner.scaling.reasons import Code, Reason
 from planner.scaling.types import Role
 
@@ -39,6 +41,8 @@ class EventReason(StrEnum):
     FALLBACK_ENDED = "FallbackEnded"
     CONFLICT_DETECTED = "ConflictDetected"
     """Somebody else sets the replicas."""
+    GRACE_PERIOD_SHORT = "GracePeriodShort"
+    """Replicas are taken away that have no time to end their requests."""
     CONFIGURATION_REFUSED = "ConfigurationRefused"
     """Labels or annotations make no service, or not another one."""
 
@@ -67,6 +71,7 @@ KINDS: Mapping[EventReason, Kind] = {
     EventReason.FALLBACK_ACTIVATED: Kind("Warning", "Forecast"),
     EventReason.FALLBACK_ENDED: Kind("Normal", "Forecast"),
     EventReason.CONFLICT_DETECTED: Kind("Warning", "Hold"),
+    EventReason.GRACE_PERIOD_SHORT: Kind("Warning", "Rescale"),
     EventReason.CONFIGURATION_REFUSED: Kind("Warning", "Configure"),
 }
 
@@ -145,6 +150,23 @@ def _rescales(decision: Decision, applied: Applied) -> tuple[Note, ...]:
             why = [f"{applied.status}: {applied.detail}"]
         notes.append(Note(reason, "; ".join((*changes, *why)), role))
     return tuple(notes)
+
+
+def grace_note(decision: Decision, applied: Applied | None, role: Role, has_s: int | None) -> Note | None:
+    """A warning where a pool was lowered whose requests, as they were seen last, take longer than a pod `has_s`."""
+    pool, seen = decision.pools[role], decision.observation
+    if applied is None or applied.status != "applied" or has_s is None or pool.current is None:
+        return None
+    if pool.replicas is None or pool.replicas >= pool.current:
+        return None
+    ttft, osl, itl = seen.ttft_s, seen.osl_tokens, seen.itl_s
+    if isinstance(ttft, Missing) or isinstance(osl, Missing) or isinstance(itl, Missing):
+        return None
+    drain = Drain(role, ttft.value, osl.value, itl.value)
+    if drain.long_s <= has_s:
+        return None
+    text = f"{role}: lowered, and long requests may be cut: {GRACE} is {has_s} s, {drain}; {drain.remedy}"
+    return Note(EventReason.GRACE_PERIOD_SHORT, text, role)
 
 
 def _recovery(decision: Decision, before: Decision) -> tuple[Note, ...]:
