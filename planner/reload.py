@@ -16,7 +16,7 @@ from planner.clock import Clock
 from planner.config import LoadedConfig, build_settings
 from planner.config.admission import Admitted, Refused, admit
 from planner.config.annotations import Reading
-from planner.connectors.kubernetes.services import Sightings
+from planner.connectors.kubernetes.objects.services import Sightings
 from planner.errors import UserError
 from planner.loop import Compute, ControlLoop
 

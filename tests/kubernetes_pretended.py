@@ -6,13 +6,13 @@ import copy
 from collections.abc import Collection
 from typing import Any
 
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.kinds import Kind
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.kinds_table import kind_of
-from planner.connectors.kubernetes.lease import NotLeadingError
-from planner.connectors.kubernetes.selectors import selects
-from planner.connectors.kubernetes.targets import ObjectRef
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.lease.lease import NotLeadingError
+from planner.connectors.kubernetes.objects.kinds import Kind
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.selectors import selects
+from planner.connectors.kubernetes.objects.table import kind_of
+from planner.connectors.kubernetes.objects.targets import ObjectRef
 from planner.scaling.types import Absent
 
 

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 from kubernetes_pretended import deployment, pod
 
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.api_listing import Listing
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.selectors import selects
-from planner.connectors.kubernetes.services import ROLE, SERVICE
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.api.listing import Listing
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.selectors import selects
+from planner.connectors.kubernetes.objects.services import ROLE, SERVICE
 
 SERVED: Mapping[str, dict[str, Any]] = {
     "/apis/apps": {"versions": [{"version": "v1"}], "preferredVersion": {"version": "v1"}},

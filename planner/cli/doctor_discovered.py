@@ -10,8 +10,8 @@ from planner.config.discover import DEFAULT_KINDS
 
 if TYPE_CHECKING:
     from planner.config import LoadedConfig
-    from planner.connectors.kubernetes.services import Sightings
-    from planner.connectors.kubernetes.services_watch import ServiceWatches
+    from planner.connectors.kubernetes.objects.services import Sightings
+    from planner.connectors.kubernetes.watches.services import ServiceWatches
     from planner.doctor.finding import Finding
 
 LISTED_WITHIN_S = 10.0
@@ -54,9 +54,9 @@ async def _seen(loaded: LoadedConfig, kubeconfig: Path | None) -> tuple[Sighting
     from random import Random
 
     from planner.clock import WallClock
-    from planner.connectors.kubernetes.api import Api
-    from planner.connectors.kubernetes.api_access import Access
-    from planner.connectors.kubernetes.services_watch import ServiceWatches
+    from planner.connectors.kubernetes.api.access import Access
+    from planner.connectors.kubernetes.api.client import Api
+    from planner.connectors.kubernetes.watches.services import ServiceWatches
 
     api, discover = Api(Access(kubeconfig)), loaded.config.discover
     watches = ServiceWatches(api, WallClock(), Random(), may_lack=DEFAULT_KINDS)

@@ -29,8 +29,8 @@ class ClusterAsked:
     async def examined(self) -> ClusterExamined:
         """Ask. Where there is no way to a cluster, that is what was found."""
         from planner.clock import WallClock
-        from planner.connectors.kubernetes.api import Api
-        from planner.connectors.kubernetes.api_access import Access, AccessError
+        from planner.connectors.kubernetes.api.access import Access, AccessError
+        from planner.connectors.kubernetes.api.client import Api
         from planner.doctor.cluster import ClusterEvidence, examine
 
         access = Access(self.kubeconfig)

@@ -10,7 +10,7 @@ from planner.errors import UserError
 if TYPE_CHECKING:
     from planner.config.model import Service
     from planner.connectors.kubernetes.connector import Pool
-    from planner.connectors.kubernetes.writers import Policy
+    from planner.connectors.kubernetes.objects.writers import Policy
     from planner.scaling.settings import PlannerSettings
     from planner.scaling.types import Role
 
@@ -31,7 +31,7 @@ def pools_of(services: Mapping[str, Service], settings: PlannerSettings) -> Mapp
 
 def policies_of(services: Mapping[str, Service]) -> Mapping[str, Policy]:
     """What to do when somebody else scales, for each service whose replicas are ours to set."""
-    from planner.connectors.kubernetes.writers import Policy
+    from planner.connectors.kubernetes.objects.writers import Policy
 
     return {
         name: Policy(service.kubernetes.on_change, service.kubernetes.respect_s)
@@ -42,7 +42,7 @@ def policies_of(services: Mapping[str, Service]) -> Mapping[str, Policy]:
 
 def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Role, Pool]:
     from planner.connectors.kubernetes.connector import Pool
-    from planner.connectors.kubernetes.targets import target_of
+    from planner.connectors.kubernetes.objects.targets import target_of
 
     pools = {}
     for role, pool in settings.services[name].pools.items():
@@ -59,7 +59,7 @@ def _pools(name: str, service: Service, settings: PlannerSettings) -> Mapping[Ro
 
 def refuse_shared(services: Mapping[str, Service]) -> None:
     """Raises UserError for a target that two pools have."""
-    from planner.connectors.kubernetes.targets import target_of
+    from planner.connectors.kubernetes.objects.targets import target_of
 
     seen: dict[object, str] = {}
     for name, service in services.items():

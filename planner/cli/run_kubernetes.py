@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from planner.config import LoadedConfig
     from planner.config.admission import Refused
     from planner.connectors.grip import Grip
-    from planner.connectors.kubernetes.api import Api
-    from planner.connectors.kubernetes.cluster import Cluster
+    from planner.connectors.kubernetes.api.client import Api
     from planner.connectors.kubernetes.connector import KubernetesConnector, LoadsOf
-    from planner.connectors.kubernetes.events import Events
-    from planner.connectors.kubernetes.lease import Lease
-    from planner.connectors.kubernetes.services_watch import ServiceWatches
+    from planner.connectors.kubernetes.events.events import Events
+    from planner.connectors.kubernetes.lease.lease import Lease
+    from planner.connectors.kubernetes.watches.cluster import Cluster
+    from planner.connectors.kubernetes.watches.services import ServiceWatches
     from planner.connectors.types import Applied
     from planner.live import Beside
     from planner.loop import ControlLoop
@@ -84,8 +84,8 @@ class Hands:
 
     def say(self, decision: Decision, applied: Applied | None, trouble: tuple[str, ...]) -> None:
         """Events of a decision, on the objects it is about; a standby decides as well and says nothing."""
-        from planner.connectors.kubernetes.events_notes import EventReason, Note, events_of, grace_note
-        from planner.connectors.kubernetes.events_series import Target
+        from planner.connectors.kubernetes.events.notes import EventReason, Note, events_of, grace_note
+        from planner.connectors.kubernetes.events.series import Target
 
         service, before = decision.service, self.before.get(decision.service)
         self.before[service] = decision
@@ -125,8 +125,8 @@ class Hands:
 
     async def _say_refusals(self, clock: Clock) -> None:
         """Events of refused services, again and again: they are counted in one."""
-        from planner.connectors.kubernetes.events_notes import EventReason, Note
-        from planner.connectors.kubernetes.events_series import Target
+        from planner.connectors.kubernetes.events.notes import EventReason, Note
+        from planner.connectors.kubernetes.events.series import Target
 
         said: Mapping[str, Refused] = {}
         said_s = clock.now_s()
@@ -146,13 +146,13 @@ def hands(loaded: LoadedConfig, clock: Clock, kubeconfig: Path | None, lease: st
 
     Raises UserError for targets that make no sense.
     """
-    from planner.connectors.kubernetes.api import Api
-    from planner.connectors.kubernetes.api_access import Access
-    from planner.connectors.kubernetes.cluster import Cluster
+    from planner.connectors.kubernetes.api.access import Access
+    from planner.connectors.kubernetes.api.client import Api
     from planner.connectors.kubernetes.connector import KubernetesConnector
-    from planner.connectors.kubernetes.events import Events
-    from planner.connectors.kubernetes.lease import Lease
-    from planner.connectors.kubernetes.services_watch import ServiceWatches
+    from planner.connectors.kubernetes.events.events import Events
+    from planner.connectors.kubernetes.lease.lease import Lease
+    from planner.connectors.kubernetes.watches.cluster import Cluster
+    from planner.connectors.kubernetes.watches.services import ServiceWatches
 
     services, discover = loaded.config.services, loaded.config.discover
     namespaces = [*(service.kubernetes.namespace for service in services.values()), *discover.namespaces]

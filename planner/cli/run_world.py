@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from planner.config import LoadedConfig
     from planner.config.admission import Refused
     from planner.config.model import Service
-    from planner.connectors.kubernetes.services import Sightings
+    from planner.connectors.kubernetes.objects.services import Sightings
     from planner.connectors.types import Connector
     from planner.connectors.virtual import VirtualConnector
     from planner.hand_over import Tell
@@ -104,7 +104,7 @@ class Outside:
 
     def seen(self) -> Sightings:
         """Objects that are labelled as services."""
-        from planner.connectors.kubernetes.services import Sightings
+        from planner.connectors.kubernetes.objects.services import Sightings
 
         return Sightings() if self.hands is None else self.hands.services.seen()
 

@@ -17,8 +17,8 @@ from planner.config.mistakes import ConfigError, dotted
 from planner.config.resolve import LoadProfile, declare, shared_by_all
 from planner.config.rules import PLACEHOLDERS, Declared, idle_pool_mistakes, minima
 from planner.config.tree import Given, Tree, find, overlay
-from planner.connectors.kubernetes.services import SERVICE, Sightings, place_of
-from planner.connectors.kubernetes.targets import ObjectRef
+from planner.connectors.kubernetes.objects.services import SERVICE, Sightings, place_of
+from planner.connectors.kubernetes.objects.targets import ObjectRef
 from planner.errors import UserError
 from planner.profiler import library
 from planner.scaling.types import Role

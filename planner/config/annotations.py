@@ -15,8 +15,8 @@ from planner.config.mistakes import closest, dotted, shown
 from planner.config.resolve import name_mistake
 from planner.config.sources import is_path, value_of
 from planner.config.tree import Given, Tree, plant
-from planner.connectors.kubernetes.services import PREFIX, ROLE, SERVICE, Labelled, spelt
-from planner.connectors.kubernetes.targets import ObjectRef
+from planner.connectors.kubernetes.objects.services import PREFIX, ROLE, SERVICE, Labelled, spelt
+from planner.connectors.kubernetes.objects.targets import ObjectRef
 from planner.errors import UserError
 from planner.scaling.types import Role
 

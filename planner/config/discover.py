@@ -13,7 +13,7 @@ DEFAULT_KINDS = ["Deployment", "StatefulSet", "LeaderWorkerSet"]
 
 
 def _is_kind(text: str) -> str:
-    from planner.connectors.kubernetes.targets import target_of
+    from planner.connectors.kubernetes.objects.targets import target_of
     from planner.errors import UserError
 
     try:

@@ -11,7 +11,7 @@ from planner.config.section import NotNegative, Section
 
 
 def _is_target(text: str) -> str:
-    from planner.connectors.kubernetes.targets import target_of
+    from planner.connectors.kubernetes.objects.targets import target_of
     from planner.errors import UserError
 
     try:

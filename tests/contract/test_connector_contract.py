@@ -18,8 +18,8 @@ from kubernetes_pretended import Pretended, Server, deployment, pod
 from planner.clock import VirtualClock
 from planner.connectors.dry_run import DryRun
 from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
-from planner.connectors.kubernetes.targets import target_of
-from planner.connectors.kubernetes.writers import Policy
+from planner.connectors.kubernetes.objects.targets import target_of
+from planner.connectors.kubernetes.objects.writers import Policy
 from planner.connectors.types import Connector, Plan
 from planner.connectors.virtual import VirtualConnector
 from planner.scaling.types import Absent, Role, Sample, Sampled

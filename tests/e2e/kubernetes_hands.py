@@ -14,13 +14,13 @@ from random import Random
 from typing import Any
 
 from planner.clock import Clock, WallClock
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_access import Access
-from planner.connectors.kubernetes.cluster import Cluster
+from planner.connectors.kubernetes.api.access import Access
+from planner.connectors.kubernetes.api.client import Api
 from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.targets import target_of
-from planner.connectors.kubernetes.writers import Policy
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.targets import target_of
+from planner.connectors.kubernetes.objects.writers import Policy
+from planner.connectors.kubernetes.watches.cluster import Cluster
 from planner.connectors.types import Applied, Plan
 from planner.scaling.types import Absent, ReplicaSamples, Role, Sampled
 

@@ -24,7 +24,7 @@ from fault_stage import Engines
 from kubernetes_fleet import Fleet, fleet
 from prometheus_site import Replica, Site, site
 
-from planner.connectors.kubernetes.services import PREFIX
+from planner.connectors.kubernetes.objects.services import PREFIX
 
 MERGE = "application/merge-patch+json"
 PERMITTED = (

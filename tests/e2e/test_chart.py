@@ -20,8 +20,8 @@ from planner.config.kubernetes import Kubernetes
 from planner.config.metrics import Metrics, Prometheus
 from planner.config.model import Budget, Sla
 from planner.config.section import Section
-from planner.connectors.kubernetes.kinds import WHOLE
-from planner.connectors.kubernetes.kinds_table import KINDS
+from planner.connectors.kubernetes.objects.kinds import WHOLE
+from planner.connectors.kubernetes.objects.table import KINDS
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from cluster import Cluster
 from kubernetes_fleet import SCALES, SEES, Fleet, fleet
 
 from planner.cli.doctor import command
-from planner.connectors.kubernetes.kinds import ANY, WHOLE
-from planner.connectors.kubernetes.kinds_table import KINDS
-from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.objects.kinds import ANY, WHOLE
+from planner.connectors.kubernetes.objects.table import KINDS
+from planner.connectors.kubernetes.objects.targets import target_of
 from planner.doctor.cluster.needs import needs_of
 
 CONFIG = """\

@@ -21,9 +21,9 @@ from kubernetes_fleet import SCALES, SEES, TARGET, Fleet, fleet
 from kubernetes_hands import Hands, Read, hands, said
 
 from planner.clock import WallClock
-from planner.connectors.kubernetes.pools import PoolState, pool_state
-from planner.connectors.kubernetes.targets import target_of
-from planner.connectors.kubernetes.writers import Policy
+from planner.connectors.kubernetes.objects.pools import PoolState, pool_state
+from planner.connectors.kubernetes.objects.targets import target_of
+from planner.connectors.kubernetes.objects.writers import Policy
 from planner.connectors.types import Applied
 from planner.scaling.types import Absent, Role
 

@@ -12,7 +12,7 @@ from cluster import Cluster
 from kubernetes_fleet import SCALES, TARGET, Fleet, fleet
 from kubernetes_hands import hands
 
-from planner.connectors.kubernetes.victims import COST
+from planner.connectors.kubernetes.objects.victims import COST
 from planner.scaling.types import Role
 
 A = Role.AGGREGATED

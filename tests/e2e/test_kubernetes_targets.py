@@ -29,8 +29,8 @@ from kubernetes_kinds import (
     storm,
 )  # fmt: skip
 
-from planner.connectors.kubernetes.kinds_table import KINDS
-from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.objects.table import KINDS
+from planner.connectors.kubernetes.objects.targets import target_of
 from planner.connectors.types import Applied
 from planner.scaling.types import Role
 

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from planner.clock import WallClock
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_access import Access
-from planner.connectors.kubernetes.lease import Lease, NotLeadingError, monotonic_s
+from planner.connectors.kubernetes.api.access import Access
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.lease.lease import Lease, NotLeadingError, monotonic_s
 
 SPEED = 10.0
 

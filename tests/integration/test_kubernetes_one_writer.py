@@ -16,12 +16,12 @@ import pytest
 from cluster import Cluster
 
 from planner.clock import WallClock
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_access import Access
-from planner.connectors.kubernetes.events import Events
-from planner.connectors.kubernetes.events_notes import EventReason, Note
-from planner.connectors.kubernetes.events_series import Target
-from planner.connectors.kubernetes.lease import monotonic_s
+from planner.connectors.kubernetes.api.access import Access
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.events.events import Events
+from planner.connectors.kubernetes.events.notes import EventReason, Note
+from planner.connectors.kubernetes.events.series import Target
+from planner.connectors.kubernetes.lease.lease import monotonic_s
 
 PATIENCE_S = 60.0
 CANDIDATE = Path(__file__).with_name("lease_candidate.py")

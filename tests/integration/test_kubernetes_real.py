@@ -15,12 +15,12 @@ import pytest
 from cluster import Cluster
 
 from planner.clock import WallClock
-from planner.connectors.kubernetes import api as api_module
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_access import Access
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.discovery import Discovery, Resource, UnknownKindError, collection_of, path_of
-from planner.connectors.kubernetes.watching import Watched
+from planner.connectors.kubernetes.api import client as api_module
+from planner.connectors.kubernetes.api.access import Access
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.api.discovery import Discovery, Resource, UnknownKindError, collection_of, path_of
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.watches.watched import Watched
 
 PATIENCE_S = 60.0
 NUMBERS = count(1)

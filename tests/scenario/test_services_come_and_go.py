@@ -18,11 +18,11 @@ from planner.cli.run_world import Outside
 from planner.clock import VirtualClock
 from planner.config import LoadedConfig, build_settings, load_config
 from planner.config.build import settings_from_document
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.cluster import Cluster
+from planner.connectors.kubernetes.api.errors import ApiError
 from planner.connectors.kubernetes.connector import KubernetesConnector
-from planner.connectors.kubernetes.events import Events
-from planner.connectors.kubernetes.services_watch import ServiceWatches
+from planner.connectors.kubernetes.events.events import Events
+from planner.connectors.kubernetes.watches.cluster import Cluster
+from planner.connectors.kubernetes.watches.services import ServiceWatches
 from planner.controls import Controls, Pause
 from planner.errors import UserError
 from planner.journal import Archive, JournalFiles

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_access import Access
+from planner.connectors.kubernetes.api.access import Access
+from planner.connectors.kubernetes.api.client import Api
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from planner.config.annotations import read_services
 from planner.config.build import settings_from_document
 from planner.config.load import config_from_document
 from planner.config.model import Service
-from planner.connectors.kubernetes.services import Labelled, Sightings
-from planner.connectors.kubernetes.targets import ObjectRef
+from planner.connectors.kubernetes.objects.services import Labelled, Sightings
+from planner.connectors.kubernetes.objects.targets import ObjectRef
 from planner.errors import UserError
 
 BASE = """\

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from builders import TARGETS, pool_settings, service_settings
 
+from planner.connectors.kubernetes.api.discovery import Resource
 from planner.connectors.kubernetes.connector import Pool
-from planner.connectors.kubernetes.discovery import Resource
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.kinds_table import kind_of
-from planner.connectors.kubernetes.owners import Reference
-from planner.connectors.kubernetes.pools import pool_state
-from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.objects.owners import Reference
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.pools import pool_state
+from planner.connectors.kubernetes.objects.table import kind_of
+from planner.connectors.kubernetes.objects.targets import target_of
 from planner.doctor.cluster import ClusterEvidence, Fleet, Found, PoolEvidence, judge
 from planner.doctor.cluster.needs import Need
 from planner.doctor.finding import Finding, Level

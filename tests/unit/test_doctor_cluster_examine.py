@@ -15,9 +15,9 @@ from builders import service_settings
 from kubernetes_server import FakeApiServer, Reply, play, refuses, says
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes.api import Api
+from planner.connectors.kubernetes.api.client import Api
 from planner.connectors.kubernetes.connector import Pool
-from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.objects.targets import target_of
 from planner.doctor.cluster import ClusterEvidence, Fleet, Found, examine
 from planner.doctor.cluster.needs import Need
 from planner.scaling.types import Absent, Role

@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.connectors.kubernetes.kinds_table import kind_of
-from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.objects.table import kind_of
+from planner.connectors.kubernetes.objects.targets import target_of
 from planner.doctor.cluster.needs import Need, in_words, needs_of, rules_of
 
 LEASE = ("ops", "sla-planner")

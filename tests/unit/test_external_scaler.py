@@ -27,8 +27,8 @@ from planner.cli.external_scaler import address_of
 from planner.cli.run import command as run
 from planner.clock import VirtualClock
 from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
-from planner.connectors.kubernetes.events_notes import events_of
-from planner.connectors.kubernetes.targets import target_of
+from planner.connectors.kubernetes.events.notes import events_of
+from planner.connectors.kubernetes.objects.targets import target_of
 from planner.connectors.types import Applied, Plan, Status
 from planner.controls import Controls, Pause
 from planner.errors import UserError

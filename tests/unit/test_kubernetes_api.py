@@ -33,10 +33,10 @@ from kubernetes_server import (
 )
 
 from planner import __version__
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_access import Access, AccessError
-from planner.connectors.kubernetes.api_errors import ApiError, one_line, refused
-from planner.connectors.kubernetes.api_listing import Listing
+from planner.connectors.kubernetes.api.access import Access, AccessError
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.api.errors import ApiError, one_line, refused
+from planner.connectors.kubernetes.api.listing import Listing
 
 SHORT_S = 0.2
 """A deadline that a test waits for."""
@@ -747,7 +747,7 @@ def test_a_pod_without_a_token_is_refused(nowhere: Path, monkeypatch: pytest.Mon
 
 
 def test_what_only_decides_loads_no_client() -> None:
-    names = ("api_errors", "api_listing", "discovery", "watching", "kinds_table", "writers")
+    names = ("api.errors", "api.listing", "api.discovery", "watches.watched", "objects.table", "objects.writers")
     imports = ", ".join(f"planner.connectors.kubernetes.{name}" for name in names)
     code = f"import {imports}, sys; print({{'kubernetes', 'aiohttp'}} & set(sys.modules))"
 

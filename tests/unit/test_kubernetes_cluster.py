@@ -12,9 +12,9 @@ import pytest
 from kubernetes_server import FakeApiServer, deployment, listing, play, refuses, says
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.cluster import UNSERVED_S, Cluster
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.watches.cluster import UNSERVED_S, Cluster
 
 ALL = "/apis/apps/v1/namespaces/llm/deployments"
 APPS = {

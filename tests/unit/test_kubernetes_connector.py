@@ -11,11 +11,11 @@ import pytest
 from kubernetes_pretended import Pretended, Server, deployment, pod
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes.api_errors import ApiError
+from planner.connectors.kubernetes.api.errors import ApiError
 from planner.connectors.kubernetes.connector import KubernetesConnector, Pool
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.targets import target_of
-from planner.connectors.kubernetes.writers import Policy
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.targets import target_of
+from planner.connectors.kubernetes.objects.writers import Policy
 from planner.connectors.types import Applied, Plan
 from planner.scaling.types import Absent, Role, Sample
 

@@ -16,10 +16,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.events import LONGEST_RETRY_S, PER_MINUTE, RETRY_S, Events
-from planner.connectors.kubernetes.events_notes import KINDS, TOLD, EventReason, Note, events_of, grace_note
-from planner.connectors.kubernetes.events_series import (
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.events.events import LONGEST_RETRY_S, PER_MINUTE, RETRY_S, Events
+from planner.connectors.kubernetes.events.notes import KINDS, TOLD, EventReason, Note, events_of, grace_note
+from planner.connectors.kubernetes.events.series import (
     LIKE_WITHIN_S,
     LONGEST_NOTE_BYTES,
     REMEMBERED,

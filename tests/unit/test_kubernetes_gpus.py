@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.connectors.kubernetes.gpus import gpus_of_pods, gpus_per_replica
-from planner.connectors.kubernetes.kinds import TargetError
+from planner.connectors.kubernetes.objects.gpus import gpus_of_pods, gpus_per_replica
+from planner.connectors.kubernetes.objects.kinds import TargetError
 
 NVIDIA = "nvidia.com/gpu"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.connectors.kubernetes.kinds import (
+from planner.connectors.kubernetes.objects.kinds import (
     ANY,
     Kind,
     Patch,
@@ -22,8 +22,8 @@ from planner.connectors.kubernetes.kinds import (
     replicas_of,
     selector_of,
 )
-from planner.connectors.kubernetes.kinds_paths import at, owns, path, text
-from planner.connectors.kubernetes.kinds_table import KINDS, kind_of, version_of
+from planner.connectors.kubernetes.objects.paths import at, owns, path, text
+from planner.connectors.kubernetes.objects.table import KINDS, kind_of, version_of
 from planner.scaling.types import Absent
 
 SELECTOR = {"matchLabels": {"app": "chat"}}

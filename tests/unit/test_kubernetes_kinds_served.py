@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from kubernetes_server import FakeApiServer, play, refuses, says
 
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.discovery import Discovery, Resource, UnknownKindError, collection_of, path_of
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.api.discovery import Discovery, Resource, UnknownKindError, collection_of, path_of
+from planner.connectors.kubernetes.api.errors import ApiError
 
 NVIDIA = "nvidia.com"
 DYNAMO = "DynamoGraphDeployment"

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes import lease as lease_module
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.lease import Lease, NotLeadingError
-from planner.connectors.kubernetes.lease_election import DEADLINE_S, Candidate, closed, decide, held
-from planner.connectors.kubernetes.lease_record import (
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.lease import lease as lease_module
+from planner.connectors.kubernetes.lease.election import DEADLINE_S, Candidate, closed, decide, held
+from planner.connectors.kubernetes.lease.lease import Lease, NotLeadingError
+from planner.connectors.kubernetes.lease.record import (
     DURATION_S,
     LeaseError,
     Record,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from planner.connectors.kubernetes.owners import (
+from planner.connectors.kubernetes.objects.owners import (
     DEEPEST,
     Reference,
     owner_refusal,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.connectors.kubernetes.pods import PodState, Startup, pod_state
-from planner.connectors.kubernetes.pools import PoolState, pool_state, rolling_out
+from planner.connectors.kubernetes.objects.pods import PodState, Startup, pod_state
+from planner.connectors.kubernetes.objects.pools import PoolState, pool_state, rolling_out
 from planner.scaling.lead import KEPT
 from planner.scaling.types import Absent, ReplicaSamples, Sample, Start
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from planner.connectors.kubernetes.kinds import TargetError
-from planner.connectors.kubernetes.selectors import selects
-from planner.connectors.kubernetes.targets import ObjectRef, TargetRef, target_of
+from planner.connectors.kubernetes.objects.kinds import TargetError
+from planner.connectors.kubernetes.objects.selectors import selects
+from planner.connectors.kubernetes.objects.targets import ObjectRef, TargetRef, target_of
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import pytest
 from kubernetes_watched import WatchedServer
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.cluster import Cluster
-from planner.connectors.kubernetes.services import Labelled, Sightings, spelt
-from planner.connectors.kubernetes.services_watch import ServiceWatches
-from planner.connectors.kubernetes.targets import ObjectRef, target_of
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.objects.services import Labelled, Sightings, spelt
+from planner.connectors.kubernetes.objects.targets import ObjectRef, target_of
+from planner.connectors.kubernetes.watches.cluster import Cluster
+from planner.connectors.kubernetes.watches.services import ServiceWatches
 from planner.scaling.types import Absent
 
 CHAT = ObjectRef("apps", "Deployment", "llm", "chat")

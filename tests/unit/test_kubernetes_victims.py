@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.connectors.kubernetes.victims import COST, FIRST, marked, marks
+from planner.connectors.kubernetes.objects.victims import COST, FIRST, marked, marks
 
 Pod = dict[str, Any]
 

@@ -29,11 +29,11 @@ from kubernetes_server import (
 )
 
 from planner.clock import VirtualClock
-from planner.connectors.kubernetes.api import Api
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.api_listing import Listing
-from planner.connectors.kubernetes.watching import Watched
-from planner.connectors.kubernetes.watching_state import EventError, Seen, apply_event, listed, put
+from planner.connectors.kubernetes.api.client import Api
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.api.listing import Listing
+from planner.connectors.kubernetes.watches.state import EventError, Seen, apply_event, listed, put
+from planner.connectors.kubernetes.watches.watched import Watched
 
 ALL = "/apis/apps/v1/namespaces/llm/deployments"
 A, B = ("llm", "a"), ("llm", "b")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.connectors.kubernetes.kinds_paths import path
-from planner.connectors.kubernetes.writers import (
+from planner.connectors.kubernetes.objects.paths import path
+from planner.connectors.kubernetes.objects.writers import (
     CONTENDED_WITHIN_S,
     Contention,
     ForeignChange,

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from planner.connectors.kubernetes.gpus import gpus_per_replica
-from planner.connectors.kubernetes.kinds import Kind, TargetError, refusal
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.kinds_shapes import shape_of
 from planner.connectors.kubernetes.marking import Loads
-from planner.connectors.kubernetes.owners import Reference, owner_refusal, owners_of, rival
-from planner.connectors.kubernetes.targets import ObjectRef
-from planner.connectors.kubernetes.writers import Verdict
+from planner.connectors.kubernetes.objects.gpus import gpus_per_replica
+from planner.connectors.kubernetes.objects.kinds import Kind, TargetError, refusal
+from planner.connectors.kubernetes.objects.owners import Reference, owner_refusal, owners_of, rival
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.shapes import shape_of
+from planner.connectors.kubernetes.objects.targets import ObjectRef
+from planner.connectors.kubernetes.objects.writers import Verdict
 from planner.connectors.types import Applied
 from planner.scaling.types import Absent, Role
 

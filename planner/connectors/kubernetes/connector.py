@@ -2,7 +2,7 @@
 
 Reading makes no call, save once for the selector of a kind that tells it only in its Scale. A plan makes one patch for
 each object it changes, those that get fewer replicas first; each is checked right before (`changing`), and sent only by
-the leader (`fence`). What somebody else set is seen at each read and treated as the service's policy says (`writers`).
+the leader (`fence`). What somebody else set is seen at each read and treated as the service's policy says (`objects.writers`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any, Protocol
 
 from planner.clock import Clock
 from planner.connectors.kubernetes.changing import Change, View
-from planner.connectors.kubernetes.draining import grace_s
-from planner.connectors.kubernetes.kinds_paths import Object
 from planner.connectors.kubernetes.memory import GO, Memory
-from planner.connectors.kubernetes.reading import Reader
-from planner.connectors.kubernetes.targets import ObjectRef, TargetRef
-from planner.connectors.kubernetes.writers import (
+from planner.connectors.kubernetes.objects.draining import grace_s
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.targets import ObjectRef, TargetRef
+from planner.connectors.kubernetes.objects.writers import (
     Policy,
     resumed,
 )
+from planner.connectors.kubernetes.reading import Reader
 from planner.connectors.kubernetes.writing import Writer
 from planner.connectors.types import Applied, Plan
 from planner.scaling.types import Absent, ReplicaSamples, Role

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.victims import marked, marks
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.victims import marked, marks
 
 log = logging.getLogger("planner.kubernetes")
 

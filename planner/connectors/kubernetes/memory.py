@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from planner.connectors.kubernetes.targets import TargetRef
-from planner.connectors.kubernetes.writers import Contention, Verdict
+from planner.connectors.kubernetes.objects.targets import TargetRef
+from planner.connectors.kubernetes.objects.writers import Contention, Verdict
 
 GO = Verdict("go")
 

@@ -1,7 +1,7 @@
 """The counts of a pool, from its target and its pods as the watches have them.
 
 No call is made, save once for the selector of a kind that tells it only in its Scale. What somebody else set is seen
-here, and remembered with what is to be done about it (`writers`).
+here, and remembered with what is to be done about it (`objects.writers`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from planner.clock import Clock
-from planner.connectors.kubernetes.api_errors import ApiError
+from planner.connectors.kubernetes.api.errors import ApiError
 from planner.connectors.kubernetes.changing import View
-from planner.connectors.kubernetes.kinds import WHOLE, Kind, part_of, refusal, replicas_of, selector_of
-from planner.connectors.kubernetes.kinds_paths import Object, at, path, read
 from planner.connectors.kubernetes.memory import Memory
-from planner.connectors.kubernetes.pools import pool_state
-from planner.connectors.kubernetes.targets import TargetRef
-from planner.connectors.kubernetes.writers import OURS, Policy, contend, foreign, writers_of
+from planner.connectors.kubernetes.objects.kinds import WHOLE, Kind, part_of, refusal, replicas_of, selector_of
+from planner.connectors.kubernetes.objects.paths import Object, at, path, read
+from planner.connectors.kubernetes.objects.pools import pool_state
+from planner.connectors.kubernetes.objects.targets import TargetRef
+from planner.connectors.kubernetes.objects.writers import OURS, Policy, contend, foreign, writers_of
 from planner.scaling.types import Absent, ReplicaSamples
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable, Mapping
 
-from planner.connectors.kubernetes.api_errors import ApiError
+from planner.connectors.kubernetes.api.errors import ApiError
 from planner.connectors.kubernetes.changing import Change, View, obstacle
-from planner.connectors.kubernetes.kinds import Kind, TargetError, part_of, patch_of, replicas_of
-from planner.connectors.kubernetes.kinds_paths import Object, at, path, read, write
-from planner.connectors.kubernetes.lease import NotLeadingError
+from planner.connectors.kubernetes.lease.lease import NotLeadingError
 from planner.connectors.kubernetes.marking import Loads, Patches, mark
 from planner.connectors.kubernetes.memory import Memory
-from planner.connectors.kubernetes.targets import ObjectRef, TargetRef
-from planner.connectors.kubernetes.writers import wrote
+from planner.connectors.kubernetes.objects.kinds import Kind, TargetError, part_of, patch_of, replicas_of
+from planner.connectors.kubernetes.objects.paths import Object, at, path, read, write
+from planner.connectors.kubernetes.objects.targets import ObjectRef, TargetRef
+from planner.connectors.kubernetes.objects.writers import wrote
 from planner.connectors.types import Applied, Status
 from planner.scaling.types import Absent
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from planner.connectors.kubernetes.kinds_paths import path, read
-from planner.connectors.kubernetes.pods import epoch_s
+from planner.connectors.kubernetes.objects.paths import path, read
+from planner.connectors.kubernetes.objects.pods import epoch_s
 from planner.doctor.cluster.evidence import ClusterEvidence
 from planner.doctor.cluster.needs import Need, in_words, rules_of
 from planner.doctor.finding import Finding, Level, parted

@@ -6,11 +6,11 @@ from asyncio import gather
 from collections.abc import Iterable, Mapping
 from functools import partial
 
+from planner.connectors.kubernetes.api.discovery import Resource, collection_of, path_of
 from planner.connectors.kubernetes.changing import AUTOSCALERS
-from planner.connectors.kubernetes.discovery import Resource, collection_of, path_of
-from planner.connectors.kubernetes.gpus import GPU_RESOURCE
-from planner.connectors.kubernetes.kinds_paths import Object, path, read
-from planner.connectors.kubernetes.owners import Reference, owners_of
+from planner.connectors.kubernetes.objects.gpus import GPU_RESOURCE
+from planner.connectors.kubernetes.objects.owners import Reference, owners_of
+from planner.connectors.kubernetes.objects.paths import Object, path, read
 from planner.doctor.cluster.asks import Asks
 from planner.doctor.cluster.needs import Need
 from planner.doctor.cluster.objects import Targets, there

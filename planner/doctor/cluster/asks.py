@@ -10,16 +10,16 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.discovery import Discovery, Resource
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.pods import epoch_s
+from planner.connectors.kubernetes.api.discovery import Discovery, Resource
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.pods import epoch_s
 from planner.doctor.cluster.needs import Need
 from planner.errors import UserError
 from planner.scaling.types import Absent
 
 if TYPE_CHECKING:
-    from planner.connectors.kubernetes.api import Api
+    from planner.connectors.kubernetes.api.client import Api
 
 _AT_ONCE = 8
 """Calls under way: enough to be quick, few enough to be nobody's burden."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.connectors.kubernetes.draining import GRACE, Drain, grace_s
+from planner.connectors.kubernetes.objects.draining import GRACE, Drain, grace_s
 from planner.doctor.cluster.evidence import Found, PoolEvidence
 from planner.doctor.cluster.wording import said
 from planner.doctor.finding import Finding, Level

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planner.connectors.kubernetes.api.discovery import Resource
 from planner.connectors.kubernetes.connector import Pool
-from planner.connectors.kubernetes.discovery import Resource
-from planner.connectors.kubernetes.kinds import Kind
-from planner.connectors.kubernetes.kinds_paths import Object
-from planner.connectors.kubernetes.owners import Owner, Reference, owners_of
-from planner.connectors.kubernetes.pools import PoolState
+from planner.connectors.kubernetes.objects.kinds import Kind
+from planner.connectors.kubernetes.objects.owners import Owner, Reference, owners_of
+from planner.connectors.kubernetes.objects.paths import Object
+from planner.connectors.kubernetes.objects.pools import PoolState
 from planner.doctor.cluster.needs import Need
 from planner.scaling.settings import ServiceSettings
 from planner.scaling.types import Absent, Replicas, Role, Sample

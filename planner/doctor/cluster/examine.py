@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from planner.clock import Clock
-from planner.connectors.kubernetes.api_errors import ApiError
-from planner.connectors.kubernetes.discovery import Resource
-from planner.connectors.kubernetes.kinds import Kind
-from planner.connectors.kubernetes.kinds_table import kind_of
-from planner.connectors.kubernetes.targets import TargetRef
+from planner.connectors.kubernetes.api.discovery import Resource
+from planner.connectors.kubernetes.api.errors import ApiError
+from planner.connectors.kubernetes.objects.kinds import Kind
+from planner.connectors.kubernetes.objects.table import kind_of
+from planner.connectors.kubernetes.objects.targets import TargetRef
 from planner.doctor.cluster import around, objects
 from planner.doctor.cluster.asks import Asks
 from planner.doctor.cluster.evidence import ClusterEvidence, Fleet, Found
@@ -23,7 +23,7 @@ from planner.doctor.cluster.needs import LEASES, Need, needs_of, to_create
 from planner.scaling.types import Absent
 
 if TYPE_CHECKING:
-    from planner.connectors.kubernetes.api import Api
+    from planner.connectors.kubernetes.api.client import Api
 
 
 async def examine(api: Api, fleet: Fleet, clock: Clock) -> ClusterEvidence:

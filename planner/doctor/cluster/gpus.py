@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from planner.connectors.kubernetes.gpus import gpus_of_pods, gpus_per_replica
-from planner.connectors.kubernetes.kinds import TargetError, part_of, refusal
-from planner.connectors.kubernetes.kinds_paths import Object, path, read
-from planner.connectors.kubernetes.kinds_shapes import shape_of
+from planner.connectors.kubernetes.objects.gpus import gpus_of_pods, gpus_per_replica
+from planner.connectors.kubernetes.objects.kinds import TargetError, part_of, refusal
+from planner.connectors.kubernetes.objects.paths import Object, path, read
+from planner.connectors.kubernetes.objects.shapes import shape_of
 from planner.doctor.cluster.evidence import ClusterEvidence, Found, PoolEvidence
 from planner.doctor.cluster.wording import count_of, said
 from planner.doctor.finding import Finding, Level, parted

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.connectors.kubernetes.changing import AUTOSCALERS
-from planner.connectors.kubernetes.kinds import Kind, part_of
-from planner.connectors.kubernetes.targets import TargetRef
+from planner.connectors.kubernetes.objects.kinds import Kind, part_of
+from planner.connectors.kubernetes.objects.targets import TargetRef
 
 Why = Literal["pods", "targets", "plan", "selector", "rivals", "claims", "owners", "events", "marks", "lease", "nodes"]
 

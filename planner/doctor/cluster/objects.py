@@ -5,13 +5,13 @@ from __future__ import annotations
 from asyncio import gather
 from collections.abc import Collection, Iterator, Mapping
 
-from planner.connectors.kubernetes.discovery import Resource, collection_of, path_of
-from planner.connectors.kubernetes.kinds import WHOLE, part_of, replicas_of, selector_of
-from planner.connectors.kubernetes.kinds_paths import Object, path, read
-from planner.connectors.kubernetes.kinds_table import kind_of
-from planner.connectors.kubernetes.pools import pool_state
-from planner.connectors.kubernetes.selectors import selects
-from planner.connectors.kubernetes.targets import ObjectRef, TargetRef
+from planner.connectors.kubernetes.api.discovery import Resource, collection_of, path_of
+from planner.connectors.kubernetes.objects.kinds import WHOLE, part_of, replicas_of, selector_of
+from planner.connectors.kubernetes.objects.paths import Object, path, read
+from planner.connectors.kubernetes.objects.pools import pool_state
+from planner.connectors.kubernetes.objects.selectors import selects
+from planner.connectors.kubernetes.objects.table import kind_of
+from planner.connectors.kubernetes.objects.targets import ObjectRef, TargetRef
 from planner.doctor.cluster.asks import Asks
 from planner.doctor.cluster.evidence import Fleet, Found, PoolEvidence
 from planner.doctor.cluster.wording import meant

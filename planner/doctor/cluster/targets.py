@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.connectors.kubernetes.kinds import bounds_of, part_of, refusal, replicas_of
-from planner.connectors.kubernetes.owners import owner_refusal, rival
+from planner.connectors.kubernetes.objects.kinds import bounds_of, part_of, refusal, replicas_of
+from planner.connectors.kubernetes.objects.owners import owner_refusal, rival
 from planner.doctor.cluster.evidence import ClusterEvidence, Found, PoolEvidence
 from planner.doctor.cluster.wording import count_of, said
 from planner.doctor.finding import Finding, Level, parted

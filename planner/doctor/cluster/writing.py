@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from planner.connectors.kubernetes.kinds import part_of
-from planner.connectors.kubernetes.kinds_paths import at
-from planner.connectors.kubernetes.writers import OURS, writers_of
+from planner.connectors.kubernetes.objects.kinds import part_of
+from planner.connectors.kubernetes.objects.paths import at
+from planner.connectors.kubernetes.objects.writers import OURS, writers_of
 from planner.doctor.cluster.evidence import ClusterEvidence, Found, PoolEvidence
 from planner.doctor.cluster.wording import said
 from planner.doctor.finding import Finding, Level

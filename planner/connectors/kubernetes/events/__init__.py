@@ -1,0 +1,1 @@
+"""Events on targets: what is said, how often, and that it is told."""

@@ -1,0 +1,1 @@
+"""One writer: leader election on a Lease, and the fence that every write passes."""

@@ -1,0 +1,1 @@
+"""What Kubernetes objects mean: pure, and without a call."""
