@@ -2,7 +2,8 @@
 
 Reading makes no call, save once for the selector of a kind that tells it only in its Scale. A plan makes one patch for
 each object it changes, those that get fewer replicas first; each is checked right before (`changing`), and sent only by
-the leader (`fence`). What somebody else set is seen at each read and treated as the service's policy says (`objects.writers`).
+the leader (`fence`). What somebody else set is seen at each read and treated as the service's policy says
+(`objects.writers`).
 """
 
 from __future__ import annotations

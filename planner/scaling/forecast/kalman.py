@@ -34,8 +34,10 @@ _LEVEL_RATIOS = 10.0 ** np.arange(-1, 2.6, 0.5)
 the first step after the calm is taken in a few cells, and loses nearly nothing on recorded traffic."""
 _SLOPE_RATIOS = 10.0 ** np.arange(-5, 1.1, 0.5)
 
-_FEWEST_POINTS = 12
-"""Before these the likelihood says little, and the ratios below, near those that production traces have, serve."""
+_FEWEST_POINTS = 30
+"""Before these the likelihood says little, and the ratios below, near those that production traces have, serve. With a
+dozen, one step among them passes for a slope that lasts: a load that triples after four minutes of calm had 13 replicas
+ordered where 5 do, and has 9 so; on recorded traffic nothing changes but a hundredth of the GPU-hours either way."""
 _COLD_LEVEL_RATIO = 0.3
 _COLD_SLOPE_RATIO = 0.001
 
