@@ -40,6 +40,7 @@ CONFIG = f"""\
 budget: {{gpus: {BUDGET}}}
 profile: h200-llama-3.1-8b-fp8-tp1
 mode: aggregated
+aggregated: {{min_replicas: {FIRST}}}
 sla: {{isl: {ISL}, osl: {OSL}, ttft: 300, itl: 20}}
 interval_s: 5
 startup_s: {START_S}
@@ -154,7 +155,7 @@ def test_it_gets_over_a_tripled_load_with_slow_pods_and_falls_back(circle: Circl
     high = circle.watch.between(risen_s, fallen_s)
     assert high[0].leaving == high[-1].leaving, "replicas were taken away under high load"
     before_the_order = circle.watch.between(risen_s, ordered_s)
-    assert {len(moment.ready) for moment in before_the_order} == {settled}
+    assert min(len(moment.ready) for moment in before_the_order) >= settled
     assert circle.watch.most_gpus <= BUDGET
     assert circle.watch.error is None
     assert "Traceback" not in (tmp_path / "planner.log").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 from kubernetes_fleet import SCALES, TARGET, Fleet, fleet
-from kubernetes_hands import hands
+from kubernetes_hands import hands, said
 
 from planner.connectors.kubernetes.objects.victims import COST
 from planner.scaling.types import Role
@@ -64,6 +64,8 @@ def left(here: Fleet, count: int) -> dict[str, str | None]:
 
 async def lowered(here: Fleet, loads: dict[str, float], replicas: int) -> str:
     async with hands(here.kubeconfig, here.namespace, {A: TARGET}, loads=loads) as made:
+        # Before the pods are known there is nobody to mark.
+        await made.until("five pods are seen", lambda seen: said(seen[A].ready) == 5)
         return (await made.outcome({A: replicas})).status
 
 
