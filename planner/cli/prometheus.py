@@ -70,15 +70,14 @@ class Sources:
         self, services: Collection[str], at_s: Sequence[float]
     ) -> AsyncIterator[Mapping[str, Sequence[ServiceSamples]]]:
         """What would have been collected then. Raises PastError when one Prometheus fails, after asking the others."""
-        by_source: dict[PrometheusSource, list[str]] = {}
-        for service in services:
-            # One may be gone since the question was thought of.
-            if any(service in each.asked for each in self._shared.values()):
-                by_source.setdefault(self._source(service), []).append(service)
         failures: list[str] = []
-        for source, names in by_source.items():
+        for each in tuple(self._shared.values()):
+            # One that is gone since the question was thought of is nobody's.
+            names = [service for service in services if service in each.asked]
+            if not names:
+                continue
             try:
-                async for piece in source.past(names, at_s):
+                async for piece in each.source.past(names, at_s):
                     yield piece
             except PastError as error:
                 failures.append(str(error))

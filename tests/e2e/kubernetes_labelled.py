@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import urllib3
+from beside import repeated
 from cluster import READY_DELAY, Cluster
 from cluster_api import Object, RefusedError
 from fault_stage import Engines
@@ -197,21 +196,13 @@ def labelled_site(cluster: Cluster, folder: Path, program: str, *names: str) -> 
     with site(folder, *replicas, program=program) as prometheus:
         prometheus.start()
         here = Labelled(made, engines, prometheus, folder)
-        done = Event()
-        watcher = Thread(target=_watch, args=(here, done))
-        watcher.start()
-        try:
+
+        def look() -> None:
+            with suppress(RefusedError, urllib3.exceptions.HTTPError):
+                here.look()
+
+        with repeated(look):
             yield here
-        finally:
-            done.set()
-            watcher.join()
-
-
-def _watch(here: Labelled, done: Event) -> None:
-    while not done.is_set():
-        with suppress(RefusedError, urllib3.exceptions.HTTPError):
-            here.look()
-        time.sleep(0.2)
 
 
 def _ours(annotations: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -8,15 +8,14 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import urllib3
+from beside import repeated
 from cluster import DELETE_DELAY, READY_DELAY, Answer, Cluster
 from cluster_api import Object
 from fault_stage import Engines
@@ -148,23 +147,15 @@ def services(
     with ledger(cluster, made.namespace, names) as seen, site(folder, *engines.values(), program=program) as prometheus:
         prometheus.start()
         cluster.until("a pod of each serves", lambda: all(seen.ready(name) == 1 for name in names))
-        done = Event()
-        follower = Thread(target=_follow, args=(engines, seen, done))
-        follower.start()
-        try:
+
+        def follow() -> None:
+            """The load spreads over the pods that serve."""
+            for name, each in engines.items():
+                if serving := seen.ready(name):
+                    each.spread(serving)
+
+        with repeated(follow):
             yield Services(made, engines, prometheus, seen)
-        finally:
-            done.set()
-            follower.join()
-
-
-def _follow(engines: Mapping[str, Engines], seen: Ledger, done: Event) -> None:
-    """The load spreads over the pods that serve."""
-    while not done.is_set():
-        for name, each in engines.items():
-            if serving := seen.ready(name):
-                each.spread(serving)
-        time.sleep(0.2)
 
 
 def _deployment(namespace: str, name: str, replicas: int | None = None) -> Object:

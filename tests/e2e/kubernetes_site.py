@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import urllib3
+from beside import repeated
 from cluster import READY_DELAY, Cluster
 from cluster_api import Object, RefusedError, kubeconfig
 from fault_stage import Engines
@@ -142,21 +141,13 @@ def stage(
         prometheus.start()
         made = Stage(cluster, namespace, engines, prometheus, folder, budget)
         cluster.until("a pod serves", lambda: made.ready() == 1)
-        done = Event()
-        watcher = Thread(target=_watch, args=(made, done))
-        watcher.start()
-        try:
+
+        def look() -> None:
+            with suppress(RefusedError, urllib3.exceptions.HTTPError):
+                made.look()
+
+        with repeated(look):
             yield made
-        finally:
-            done.set()
-            watcher.join()
-
-
-def _watch(stage: Stage, done: Event) -> None:
-    while not done.is_set():
-        with suppress(RefusedError, urllib3.exceptions.HTTPError):
-            stage.look()
-        time.sleep(0.2)
 
 
 def _permit(cluster: Cluster, namespace: str) -> None:

@@ -20,10 +20,7 @@ from planner.connectors.kubernetes.memory import GO, Memory
 from planner.connectors.kubernetes.objects.draining import grace_s
 from planner.connectors.kubernetes.objects.paths import Object
 from planner.connectors.kubernetes.objects.targets import ObjectRef, TargetRef
-from planner.connectors.kubernetes.objects.writers import (
-    Policy,
-    resumed,
-)
+from planner.connectors.kubernetes.objects.writers import Policy, resumed
 from planner.connectors.kubernetes.reading import Reader
 from planner.connectors.kubernetes.writing import Writer
 from planner.connectors.types import Applied, Plan
